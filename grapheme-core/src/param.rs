@@ -1,0 +1,167 @@
+//! The one walk over a model's parameters.
+//!
+//! The gradient of a model is a model of the same type. The optimiser, checkpoints, the gradient checker, telemetry and
+//! the sum over lanes all use [`ParamTree`], so a dotted name (`stages.0.rounds.1.project.weight`) means the same thing
+//! everywhere: it is the field path in the code, the key in the checkpoint and the name in an error message.
+
+use crate::scalar::Scalar;
+use ndarray::{Array, Dimension};
+
+/// The dotted name under construction during a walk.
+#[derive(Debug, Default)]
+pub struct Path(String);
+
+impl Path {
+    /// Runs `walk` with `name` appended to the path, then removes it again.
+    pub fn with<R>(&mut self, name: &str, walk: impl FnOnce(&mut Self) -> R) -> R {
+        let length = self.0.len();
+        if length > 0 {
+            self.0.push('.');
+        }
+        self.0.push_str(name);
+        let result = walk(self);
+        self.0.truncate(length);
+        result
+    }
+
+    /// The dotted name so far.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What [`ParamTree::visit`] calls for each block: its dotted name, its shape and its values in row-major order.
+pub type Visitor<'a, S> = dyn FnMut(&str, &[usize], &[S]) + 'a;
+/// What [`ParamTree::visit_mut`] calls for each block.
+pub type VisitorMut<'a, S> = dyn FnMut(&str, &[usize], &mut [S]) + 'a;
+/// What [`ParamTree::visit_pair`] calls for each block: its name, its values here, and the values in the other tree.
+pub type PairVisitor<'a, S> = dyn FnMut(&str, &mut [S], &[S]) + 'a;
+
+/// A tree of named parameter blocks, walked in the order of declaration.
+///
+/// Implemented by arrays (the leaves), by `Vec` and `Option`, and for structs by [`param_tree!`](crate::param_tree).
+pub trait ParamTree<S: Scalar> {
+    /// Reads every block.
+    fn visit(&self, path: &mut Path, f: &mut Visitor<'_, S>);
+
+    /// Reads and writes every block.
+    fn visit_mut(&mut self, path: &mut Path, f: &mut VisitorMut<'_, S>);
+
+    /// Walks two trees of the same shape together, writing the first.
+    ///
+    /// Trees of different shapes stop at the shorter one; trees made by [`zeros_like`] never differ.
+    fn visit_pair(&mut self, other: &Self, path: &mut Path, f: &mut PairVisitor<'_, S>);
+}
+
+impl<S: Scalar, D: Dimension> ParamTree<S> for Array<S, D> {
+    fn visit(&self, path: &mut Path, f: &mut Visitor<'_, S>) {
+        f(path.as_str(), self.shape(), row_major(self));
+    }
+
+    fn visit_mut(&mut self, path: &mut Path, f: &mut VisitorMut<'_, S>) {
+        let shape = self.shape().to_vec();
+        f(path.as_str(), &shape, row_major_mut(self));
+    }
+
+    fn visit_pair(&mut self, other: &Self, path: &mut Path, f: &mut PairVisitor<'_, S>) {
+        f(path.as_str(), row_major_mut(self), row_major(other));
+    }
+}
+
+/// Parameters are created in row-major order and only ever written in place, so these views always exist.
+fn row_major<S, D: Dimension>(array: &Array<S, D>) -> &[S] {
+    array.as_slice().expect("a parameter is stored in row-major order")
+}
+
+fn row_major_mut<S, D: Dimension>(array: &mut Array<S, D>) -> &mut [S] {
+    array.as_slice_mut().expect("a parameter is stored in row-major order")
+}
+
+impl<S: Scalar, T: ParamTree<S>> ParamTree<S> for Vec<T> {
+    fn visit(&self, path: &mut Path, f: &mut Visitor<'_, S>) {
+        for (i, item) in self.iter().enumerate() {
+            path.with(&i.to_string(), |path| item.visit(path, f));
+        }
+    }
+
+    fn visit_mut(&mut self, path: &mut Path, f: &mut VisitorMut<'_, S>) {
+        for (i, item) in self.iter_mut().enumerate() {
+            path.with(&i.to_string(), |path| item.visit_mut(path, f));
+        }
+    }
+
+    fn visit_pair(&mut self, other: &Self, path: &mut Path, f: &mut PairVisitor<'_, S>) {
+        for (i, (item, other)) in self.iter_mut().zip(other).enumerate() {
+            path.with(&i.to_string(), |path| item.visit_pair(other, path, f));
+        }
+    }
+}
+
+/// Writes [`ParamTree`] for a struct that is generic over its scalar: `param_tree!(Linear { weight, bias });`.
+/// Fields that are not named (sizes, settings) are not parameters.
+#[macro_export]
+macro_rules! param_tree {
+    ($type:ident { $($field:ident),+ $(,)? }) => {
+        impl<S: $crate::Scalar> $crate::ParamTree<S> for $type<S> {
+            fn visit(&self, path: &mut $crate::param::Path, f: &mut $crate::param::Visitor<'_, S>) {
+                $(path.with(stringify!($field), |path| self.$field.visit(path, f));)+
+            }
+            fn visit_mut(&mut self, path: &mut $crate::param::Path, f: &mut $crate::param::VisitorMut<'_, S>) {
+                $(path.with(stringify!($field), |path| self.$field.visit_mut(path, f));)+
+            }
+            fn visit_pair(
+                &mut self,
+                other: &Self,
+                path: &mut $crate::param::Path,
+                f: &mut $crate::param::PairVisitor<'_, S>,
+            ) {
+                $(path.with(stringify!($field), |path| self.$field.visit_pair(&other.$field, path, f));)+
+            }
+        }
+    };
+}
+
+/// Reads every block of a whole tree: `f(name, shape, values)`.
+pub fn each<S: Scalar>(tree: &impl ParamTree<S>, mut f: impl FnMut(&str, &[usize], &[S])) {
+    tree.visit(&mut Path::default(), &mut f);
+}
+
+/// Reads and writes every block of a whole tree: `f(name, shape, values)`.
+pub fn each_mut<S: Scalar>(tree: &mut impl ParamTree<S>, mut f: impl FnMut(&str, &[usize], &mut [S])) {
+    tree.visit_mut(&mut Path::default(), &mut f);
+}
+
+/// Walks two whole trees of one type together: `f(name, values here, values there)`.
+pub fn each_pair<S: Scalar, T: ParamTree<S>>(tree: &mut T, other: &T, mut f: impl FnMut(&str, &mut [S], &[S])) {
+    tree.visit_pair(other, &mut Path::default(), &mut f);
+}
+
+/// A tree of the same shape with every value zero: the start of a gradient.
+pub fn zeros_like<S: Scalar, T: ParamTree<S> + Clone>(tree: &T) -> T {
+    let mut zeros = tree.clone();
+    each_mut(&mut zeros, |_, _, values| values.fill(S::zero()));
+    zeros
+}
+
+/// `tree += other`, block by block in walk order.
+pub fn add_assign<S: Scalar, T: ParamTree<S>>(tree: &mut T, other: &T) {
+    each_pair(tree, other, |_, here, there| {
+        for (a, &b) in here.iter_mut().zip(there) {
+            *a += b;
+        }
+    });
+}
+
+/// The number of scalars in the tree.
+pub fn count<S: Scalar>(tree: &impl ParamTree<S>) -> usize {
+    let mut n = 0;
+    each(tree, |_, _, values| n += values.len());
+    n
+}
+
+/// The Euclidean norm over all blocks, summed in `f64`.
+pub fn norm<S: Scalar>(tree: &impl ParamTree<S>) -> f64 {
+    let mut sum = 0.0;
+    each(tree, |_, _, values| sum += values.iter().map(|&x| x.widen() * x.widen()).sum::<f64>());
+    sum.sqrt()
+}
