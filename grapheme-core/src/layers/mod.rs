@@ -1,0 +1,175 @@
+//! Layers: values of parameters without state.
+//!
+//! `forward` returns the output and a cache; `backward` consumes the cache, *adds* the parameters' gradient into a value
+//! of the layer's own type and returns the gradient of the input. Shapes are checked in `forward`, so `backward` cannot
+//! fail. There is no autodiff tape: these derivatives are the product, and the gradient checker walks every one of them.
+//!
+//! Sizes: n nodes, d features a node. `dx` is the gradient of `x`.
+
+mod activation;
+mod dropout;
+mod embedding;
+mod gated;
+mod linear;
+mod norm;
+mod recurrent;
+
+pub use activation::{gelu, log_sigmoid, sigmoid};
+pub use dropout::{Dropout, DropoutKeys};
+pub use embedding::HashedEmbedding;
+pub use gated::{GatedCache, GatedRound};
+pub use linear::Linear;
+pub use norm::{LayerNorm, NormCache};
+pub use recurrent::{RecurrentCache, RecurrentRound};
+
+use crate::graph::Topology;
+use crate::param::{PairVisitor, ParamTree, Path, Visitor, VisitorMut};
+use crate::random::Stream;
+use crate::scalar::Scalar;
+use ndarray::Array2;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// What a layer needs to know about the pass besides its input.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass<'a> {
+    /// Who is joined to whom among the rows of the input.
+    pub topology: &'a Topology,
+    /// The random numbers of this pass; `None` outside training.
+    pub dropout: Option<&'a DropoutKeys>,
+}
+
+/// An input of the wrong shape.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{layer}: expected an input of {expected:?}, found {found:?}")]
+pub struct ShapeError {
+    /// The layer that refused.
+    pub layer: &'static str,
+    /// Rows and columns that it needs.
+    pub expected: [usize; 2],
+    /// Rows and columns that it was given.
+    pub found: [usize; 2],
+}
+
+impl ShapeError {
+    pub(crate) fn check<S>(layer: &'static str, x: &Array2<S>, expected: [usize; 2]) -> Result<(), Self> {
+        let found = [x.nrows(), x.ncols()];
+        if found == expected { Ok(()) } else { Err(Self { layer, expected, found }) }
+    }
+}
+
+/// A layer that maps one row of features a node to another.
+pub trait Layer<S: Scalar>: Sized {
+    /// What `backward` needs to know about the forward pass.
+    type Cache;
+
+    /// Output and cache for `x` (n x d).
+    ///
+    /// # Errors
+    /// [`ShapeError`] if `x` has other than n rows of d columns.
+    fn forward(&self, x: Array2<S>, pass: Pass<'_>) -> Result<(Array2<S>, Self::Cache), ShapeError>;
+
+    /// The gradient of the input for the gradient `dy` of the output; adds the parameters' gradient into `grad`.
+    fn backward(&self, cache: Self::Cache, dy: Array2<S>, pass: Pass<'_>, grad: &mut Self) -> Array2<S>;
+}
+
+/// Which round of message passing to build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum RoundKind {
+    /// Gated messages between nodes at the given distance.
+    Gated {
+        /// The distance of the neighbours in the chain; 1 for the nodes next to it.
+        distance: usize,
+    },
+    /// Messages in topological order, both ways.
+    Recurrent,
+}
+
+/// One round of message passing.
+#[derive(Clone, Debug)]
+pub enum Round<S> {
+    /// See [`GatedRound`].
+    Gated(Box<GatedRound<S>>),
+    /// See [`RecurrentRound`].
+    Recurrent(Box<RecurrentRound<S>>),
+}
+
+/// The cache of a [`Round`].
+#[derive(Debug)]
+pub enum RoundCache<S> {
+    /// See [`GatedRound`].
+    Gated(GatedCache<S>),
+    /// See [`RecurrentRound`].
+    Recurrent(Box<RecurrentCache<S>>),
+}
+
+impl<S: Scalar> Round<S> {
+    /// A round with fresh parameters; `dropout` acts on its messages.
+    pub fn new(kind: RoundKind, width: usize, dropout: Dropout, stream: &mut Stream) -> Self {
+        match kind {
+            RoundKind::Gated { distance } => Self::Gated(Box::new(GatedRound::new(width, distance, dropout, stream))),
+            RoundKind::Recurrent => Self::Recurrent(Box::new(RecurrentRound::new(width, dropout, stream))),
+        }
+    }
+}
+
+impl<S: Scalar> Layer<S> for Round<S> {
+    type Cache = RoundCache<S>;
+
+    fn forward(&self, x: Array2<S>, pass: Pass<'_>) -> Result<(Array2<S>, RoundCache<S>), ShapeError> {
+        match self {
+            Self::Gated(round) => round.forward(x, pass).map(|(y, cache)| (y, RoundCache::Gated(cache))),
+            Self::Recurrent(round) => {
+                round.forward(x, pass).map(|(y, cache)| (y, RoundCache::Recurrent(Box::new(cache))))
+            }
+        }
+    }
+
+    fn backward(&self, cache: RoundCache<S>, dy: Array2<S>, pass: Pass<'_>, grad: &mut Self) -> Array2<S> {
+        match (self, cache, grad) {
+            (Self::Gated(round), RoundCache::Gated(cache), Self::Gated(grad)) => round.backward(cache, dy, pass, grad),
+            (Self::Recurrent(round), RoundCache::Recurrent(cache), Self::Recurrent(grad)) => {
+                round.backward(*cache, dy, pass, grad)
+            }
+            _ => unreachable!("a cache and a gradient come from a round of the same kind"),
+        }
+    }
+}
+
+impl<S: Scalar> ParamTree<S> for Round<S> {
+    fn visit(&self, path: &mut Path, f: &mut Visitor<'_, S>) {
+        match self {
+            Self::Gated(round) => round.visit(path, f),
+            Self::Recurrent(round) => round.visit(path, f),
+        }
+    }
+
+    fn visit_mut(&mut self, path: &mut Path, f: &mut VisitorMut<'_, S>) {
+        match self {
+            Self::Gated(round) => round.visit_mut(path, f),
+            Self::Recurrent(round) => round.visit_mut(path, f),
+        }
+    }
+
+    fn visit_pair(&mut self, other: &Self, path: &mut Path, f: &mut PairVisitor<'_, S>) {
+        match (self, other) {
+            (Self::Gated(round), Self::Gated(other)) => round.visit_pair(other, path, f),
+            (Self::Recurrent(round), Self::Recurrent(other)) => round.visit_pair(other, path, f),
+            _ => unreachable!("trees of one model have rounds of the same kind"),
+        }
+    }
+}
+
+/// A matrix of independent uniform numbers in (-bound, bound).
+pub(crate) fn uniform<S: Scalar>(shape: (usize, usize), bound: f64, stream: &mut Stream) -> Array2<S> {
+    Array2::from_shape_simple_fn(shape, || S::lit((2.0 * stream.random::<f64>() - 1.0) * bound))
+}
+
+/// Adds the sum of the rows of `dy` to `db`: the gradient of a bias.
+pub(crate) fn add_row_sum<S: Scalar>(db: &mut ndarray::Array1<S>, dy: ndarray::ArrayView2<'_, S>) {
+    for row in dy.rows() {
+        *db += &row;
+    }
+}

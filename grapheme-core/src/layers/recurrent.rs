@@ -1,0 +1,327 @@
+//! Recurrent message passing in topological order.
+
+use super::{Dropout, Layer, LayerNorm, Linear, NormCache, Pass, ShapeError, sigmoid, uniform};
+use crate::graph::Topology;
+use crate::param_tree;
+use crate::random::Stream;
+use crate::scalar::Scalar;
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, Axis, concatenate, s};
+
+/// `y = x + dropout([f; b] W + w)`: `f` is a long short-term memory that visits nodes in topological order, `b` one that
+/// visits them in reverse, both over `h = LayerNorm(x)` and d units wide (Hochreiter and Schmidhuber, 1997; on graphs the
+/// states of a node's parents are summed: Tai, Socher and Manning, 2015).
+///
+/// Nodes of equal depth over all graphs of a batch form a level and are computed in one matrix product, so the number of
+/// products is the depth of the deepest graph.
+#[derive(Clone, Debug)]
+pub struct RecurrentRound<S> {
+    /// Normalises the input.
+    pub norm: LayerNorm<S>,
+    /// From parents to children.
+    pub down: Lstm<S>,
+    /// From children to parents.
+    pub up: Lstm<S>,
+    /// 2d to d.
+    pub project: Linear<S>,
+    dropout: Dropout,
+}
+
+param_tree!(RecurrentRound { norm, down, up, project });
+
+/// What [`RecurrentRound`]'s backward pass needs.
+#[derive(Debug)]
+pub struct RecurrentCache<S> {
+    norm: NormCache<S>,
+    down: LstmCache<S>,
+    up: LstmCache<S>,
+    states: Array2<S>,
+}
+
+impl<S: Scalar> RecurrentRound<S> {
+    /// A round with fresh parameters.
+    pub fn new(width: usize, dropout: Dropout, stream: &mut Stream) -> Self {
+        Self {
+            norm: LayerNorm::new(width),
+            down: Lstm::new(width, stream),
+            up: Lstm::new(width, stream),
+            project: Linear::new(2 * width, width, stream),
+            dropout,
+        }
+    }
+}
+
+impl<S: Scalar> Layer<S> for RecurrentRound<S> {
+    type Cache = RecurrentCache<S>;
+
+    fn forward(&self, mut x: Array2<S>, pass: Pass<'_>) -> Result<(Array2<S>, RecurrentCache<S>), ShapeError> {
+        ShapeError::check("recurrent round", &x, [pass.topology.nodes(), self.norm.gain.len()])?;
+        let (h, norm) = self.norm.forward(&x)?;
+        let (f, down) = self.down.forward(&h, Schedule::down(pass.topology))?;
+        let (b, up) = self.up.forward(&h, Schedule::up(pass.topology))?;
+        let states = concatenate(Axis(1), &[f.view(), b.view()]).expect("both directions have n rows");
+        let mut message = self.project.forward(states.view())?;
+        self.dropout.apply(&mut message, pass);
+        x += &message;
+        Ok((x, RecurrentCache { norm, down, up, states }))
+    }
+
+    fn backward(&self, cache: RecurrentCache<S>, mut dy: Array2<S>, pass: Pass<'_>, grad: &mut Self) -> Array2<S> {
+        let d = dy.ncols();
+        let mut dmessage = dy.clone();
+        self.dropout.apply(&mut dmessage, pass);
+        let dstates = self.project.backward(cache.states.view(), dmessage.view(), &mut grad.project);
+        let h = cache.norm.output(&self.norm);
+        let mut dh = self.down.backward(&h, cache.down, dstates.slice(s![.., ..d]), &mut grad.down);
+        dh += &self.up.backward(&h, cache.up, dstates.slice(s![.., d..]), &mut grad.up);
+        dy += &self.norm.backward(&cache.norm, dh, &mut grad.norm);
+        dy
+    }
+}
+
+/// One direction. With `p`, `q` the summed hidden and cell states of the nodes visited before:
+/// `[i; f; g; o] = h Wx + p Wh + b`, `c = sigmoid(f) q + sigmoid(i) tanh(g)`, output `sigmoid(o) tanh(c)`.
+#[derive(Clone, Debug)]
+pub struct Lstm<S> {
+    /// d to 4d, with the bias of the gates.
+    pub input: Linear<S>,
+    /// d x 4d, without a bias.
+    pub state: Array2<S>,
+}
+
+param_tree!(Lstm { input, state });
+
+/// All rows are in the order of the schedule.
+#[derive(Debug)]
+struct LstmCache<S> {
+    schedule: Schedule,
+    /// After their nonlinearities, n x 4d.
+    gates: Array2<S>,
+    /// Cell states, n x d.
+    cell: Array2<S>,
+    /// Summed hidden states of the predecessors, n x d.
+    hidden_before: Array2<S>,
+    /// Summed cell states of the predecessors, n x d.
+    cell_before: Array2<S>,
+}
+
+impl<S: Scalar> Lstm<S> {
+    fn new(width: usize, stream: &mut Stream) -> Self {
+        let input = Linear::new(width, 4 * width, stream);
+        Self { input, state: uniform((width, 4 * width), 1.0 / (width.max(1) as f64).sqrt(), stream) }
+    }
+
+    /// Hidden states in node order, n x d.
+    fn forward(&self, h: &Array2<S>, schedule: Schedule) -> Result<(Array2<S>, LstmCache<S>), ShapeError> {
+        let (n, d) = h.dim();
+        let mut gates = self.input.forward(schedule.to_visit_order(h).view())?;
+        let (mut hidden, mut cell) = (Array2::zeros((n, d)), Array2::zeros((n, d)));
+        let (mut hidden_before, mut cell_before) = (Array2::zeros((n, d)), Array2::zeros((n, d)));
+        for level in schedule.levels() {
+            for visit in level.clone() {
+                for (before, weight) in schedule.predecessors(visit) {
+                    let weight = S::lit(f64::from(weight));
+                    hidden_before.row_mut(visit).scaled_add(weight, &hidden.row(before));
+                    cell_before.row_mut(visit).scaled_add(weight, &cell.row(before));
+                }
+            }
+            let mut level_gates = gates.slice_mut(s![level.clone(), ..]);
+            let p = hidden_before.slice(s![level.clone(), ..]);
+            general_mat_mul(S::one(), &p, &self.state, S::one(), &mut level_gates);
+            for visit in level {
+                let gates = row_mut(&mut gates, visit);
+                let (i, rest) = gates.split_at_mut(d);
+                let (f, rest) = rest.split_at_mut(d);
+                let (g, o) = rest.split_at_mut(d);
+                let q = row(&cell_before, visit);
+                let (c, y) = (row_mut(&mut cell, visit), row_mut(&mut hidden, visit));
+                for j in 0..d {
+                    i[j] = sigmoid(i[j]);
+                    f[j] = sigmoid(f[j]);
+                    g[j] = g[j].tanh();
+                    o[j] = sigmoid(o[j]);
+                    c[j] = f[j] * q[j] + i[j] * g[j];
+                    y[j] = o[j] * c[j].tanh();
+                }
+            }
+        }
+        let output = schedule.to_node_order(&hidden);
+        Ok((output, LstmCache { schedule, gates, cell, hidden_before, cell_before }))
+    }
+
+    /// `dh` for the gradient `dy` of the hidden states in node order.
+    fn backward(
+        &self,
+        h: &Array2<S>,
+        cache: LstmCache<S>,
+        dy: ndarray::ArrayView2<'_, S>,
+        grad: &mut Self,
+    ) -> Array2<S> {
+        let LstmCache { schedule, mut gates, cell, hidden_before, cell_before } = cache;
+        let (n, d) = h.dim();
+        let mut dhidden = schedule.to_visit_order(&dy);
+        let mut dcell: Array2<S> = Array2::zeros((n, d));
+        let mut dbefore = Array2::zeros((schedule.widest(), d));
+        for level in schedule.levels().rev() {
+            for visit in level.clone() {
+                // The gates are replaced by the gradient of their arguments.
+                let gates = row_mut(&mut gates, visit);
+                let (i, rest) = gates.split_at_mut(d);
+                let (f, rest) = rest.split_at_mut(d);
+                let (g, o) = rest.split_at_mut(d);
+                let (q, c, dy) = (row(&cell_before, visit), row(&cell, visit), row(&dhidden, visit));
+                let dc = row_mut(&mut dcell, visit);
+                for j in 0..d {
+                    let t = c[j].tanh();
+                    let dc_total = dc[j] + dy[j] * o[j] * (S::one() - t * t);
+                    // The gradient of the predecessors' cells, handed on below.
+                    dc[j] = dc_total * f[j];
+                    o[j] = dy[j] * t * o[j] * (S::one() - o[j]);
+                    f[j] = dc_total * q[j] * f[j] * (S::one() - f[j]);
+                    let (input, candidate) = (i[j], g[j]);
+                    i[j] = dc_total * candidate * input * (S::one() - input);
+                    g[j] = dc_total * input * (S::one() - candidate * candidate);
+                }
+            }
+            let mut dp = dbefore.slice_mut(s![..level.len(), ..]);
+            let dgates = gates.slice(s![level.clone(), ..]);
+            general_mat_mul(S::one(), &dgates, &self.state.t(), S::zero(), &mut dp);
+            for (k, visit) in level.enumerate() {
+                for (before, weight) in schedule.predecessors(visit) {
+                    let weight = S::lit(f64::from(weight));
+                    dhidden.row_mut(before).scaled_add(weight, &dp.row(k));
+                    let (mut earlier, later) = dcell.multi_slice_mut((s![before, ..], s![visit, ..]));
+                    earlier.scaled_add(weight, &later);
+                }
+            }
+        }
+        general_mat_mul(S::one(), &hidden_before.t(), &gates, S::one(), &mut grad.state);
+        let dh = self.input.backward(schedule.to_visit_order(h).view(), gates.view(), &mut grad.input);
+        schedule.to_node_order(&dh)
+    }
+}
+
+fn row<S>(x: &Array2<S>, i: usize) -> &[S] {
+    let d = x.ncols();
+    &x.as_slice().expect("states are stored in row-major order")[i * d..(i + 1) * d]
+}
+
+fn row_mut<S>(x: &mut Array2<S>, i: usize) -> &mut [S] {
+    let d = x.ncols();
+    &mut x.as_slice_mut().expect("states are stored in row-major order")[i * d..(i + 1) * d]
+}
+
+/// The order in which nodes are visited: by level, so that every predecessor comes in an earlier level.
+#[derive(Debug)]
+struct Schedule {
+    /// The node of each visit.
+    nodes: Vec<u32>,
+    level_starts: Vec<usize>,
+    /// For each visit, where its predecessors start.
+    starts: Vec<u32>,
+    /// Visits that come before, and the weight of the edge.
+    predecessors: Vec<(u32, f32)>,
+}
+
+impl Schedule {
+    /// From the sources of the graphs on.
+    fn down(topology: &Topology) -> Self {
+        Self::new(topology, 0..topology.nodes(), |node, first, f| {
+            if topology.is_chain() && node > first.start {
+                f(node - 1, 1.0);
+            }
+            topology.incoming().of(node).iter().for_each(|edge| f(edge.source as usize, edge.weight));
+        })
+    }
+
+    /// From the sinks of the graphs on.
+    fn up(topology: &Topology) -> Self {
+        Self::new(topology, (0..topology.nodes()).rev(), |node, range, f| {
+            if topology.is_chain() && node + 1 < range.end {
+                f(node + 1, 1.0);
+            }
+            topology.outgoing().of(node).iter().for_each(|edge| f(edge.target as usize, edge.weight));
+        })
+    }
+
+    /// Two counting sorts, `O(nodes + edges)`: `order` is a topological order, `visit_before` names the predecessors of
+    /// a node, given the nodes of its graph.
+    fn new(
+        topology: &Topology,
+        order: impl Iterator<Item = usize>,
+        visit_before: impl Fn(usize, &std::ops::Range<usize>, &mut dyn FnMut(usize, f32)),
+    ) -> Self {
+        let n = topology.nodes();
+        let mut graph_of = vec![0u32; n];
+        for graph in 0..topology.graphs() {
+            graph_of[topology.range(graph)].fill(graph as u32);
+        }
+        let range = |node: usize| topology.range(graph_of[node] as usize);
+        let mut level = vec![0u32; n];
+        let mut edges = 0;
+        for node in order {
+            let mut deepest = 0;
+            visit_before(node, &range(node), &mut |before, _| {
+                deepest = deepest.max(level[before] + 1);
+                edges += 1;
+            });
+            level[node] = deepest;
+        }
+        let levels = level.iter().max().map_or(0, |&deepest| deepest as usize + 1);
+        let mut level_starts = vec![0; levels + 1];
+        for &l in &level {
+            level_starts[l as usize + 1] += 1;
+        }
+        for l in 0..levels {
+            level_starts[l + 1] += level_starts[l];
+        }
+        let mut next = level_starts.clone();
+        let (mut nodes, mut visit_of) = (vec![0u32; n], vec![0u32; n]);
+        for node in 0..n {
+            let visit = &mut next[level[node] as usize];
+            nodes[*visit] = node as u32;
+            visit_of[node] = *visit as u32;
+            *visit += 1;
+        }
+        let (mut starts, mut predecessors) = (Vec::with_capacity(n + 1), Vec::with_capacity(edges));
+        starts.push(0);
+        for &node in &nodes {
+            let node = node as usize;
+            visit_before(node, &range(node), &mut |before, weight| predecessors.push((visit_of[before], weight)));
+            starts.push(predecessors.len() as u32);
+        }
+        Self { nodes, level_starts, starts, predecessors }
+    }
+
+    fn levels(&self) -> impl DoubleEndedIterator<Item = std::ops::Range<usize>> + '_ {
+        self.level_starts.windows(2).map(|pair| pair[0]..pair[1])
+    }
+
+    fn widest(&self) -> usize {
+        self.levels().map(|level| level.len()).max().unwrap_or(0)
+    }
+
+    fn predecessors(&self, visit: usize) -> impl Iterator<Item = (usize, f32)> + '_ {
+        let range = self.starts[visit] as usize..self.starts[visit + 1] as usize;
+        self.predecessors[range].iter().map(|&(before, weight)| (before as usize, weight))
+    }
+
+    fn to_visit_order<S: Scalar>(
+        &self,
+        x: &ndarray::ArrayBase<impl ndarray::Data<Elem = S>, ndarray::Ix2>,
+    ) -> Array2<S> {
+        let mut y = Array2::zeros(x.dim());
+        for (mut row, &node) in y.rows_mut().into_iter().zip(&self.nodes) {
+            row.assign(&x.row(node as usize));
+        }
+        y
+    }
+
+    fn to_node_order<S: Scalar>(&self, x: &Array2<S>) -> Array2<S> {
+        let mut y = Array2::zeros(x.dim());
+        for (row, &node) in x.rows().into_iter().zip(&self.nodes) {
+            y.row_mut(node as usize).assign(&row);
+        }
+        y
+    }
+}

@@ -1,0 +1,101 @@
+//! How a node becomes candidates.
+
+use super::{Gate, GateCache, Gates, GatesGradient, MergeHistory, merge_targets};
+use crate::graph::Topology;
+use crate::layers::{LayerNorm, Linear, NormCache, ShapeError, gelu};
+use crate::param_tree;
+use crate::random::Stream;
+use crate::scalar::Scalar;
+use ndarray::{Array2, ArrayView2, s};
+
+/// The first half of a morph: each node splits into K candidates, and each candidate gets a gate.
+///
+/// `c_vk = h_v + slot_k` with `h = LayerNorm(x)` is the affine part, recorded as a [`MergeHistory`]; then
+/// `c + GELU(c W_k + b_k)` lets each slot read the node in its own way.
+#[derive(Clone, Debug)]
+pub struct Morph<S> {
+    /// Normalises the nodes.
+    pub norm: LayerNorm<S>,
+    /// Slot vectors, K x d.
+    pub slots: Array2<S>,
+    /// W and b of each slot, d to d.
+    pub read: Vec<Linear<S>>,
+    /// Merge away or stay.
+    pub gate: Gate<S>,
+}
+
+param_tree!(Morph { norm, slots, read, gate });
+
+/// What [`Morph::backward`] needs, and what a closing reads.
+#[derive(Debug)]
+pub struct MorphCache<S> {
+    norm: NormCache<S>,
+    /// The split, from nodes to candidates.
+    pub split: MergeHistory<S>,
+    affine: Array2<S>,
+    read: Vec<Array2<S>>,
+    /// Features of the candidates, nK x d.
+    pub candidates: Array2<S>,
+    /// What each candidate would merge into.
+    pub targets: Vec<u32>,
+    /// The gates of the candidates.
+    pub gates: Gates<S>,
+    gate: GateCache<S>,
+}
+
+impl<S: Scalar> Morph<S> {
+    /// A morph with fresh parameters.
+    pub fn new(width: usize, slots: usize, gate_rank: usize, temperature: f64, stream: &mut Stream) -> Self {
+        Self {
+            norm: LayerNorm::new(width),
+            slots: crate::layers::uniform((slots, width), 0.1, stream),
+            read: (0..slots).map(|_| Linear::new(width, width, stream)).collect(),
+            gate: Gate::new(width, gate_rank, slots, temperature, stream),
+        }
+    }
+
+    /// Candidates and gates for the nodes `x` (n x d).
+    ///
+    /// # Errors
+    /// [`ShapeError`] if `x` has other than n rows of d columns.
+    pub fn forward(&self, x: Array2<S>, topology: &Topology) -> Result<MorphCache<S>, ShapeError> {
+        ShapeError::check("morph", &x, [topology.nodes(), self.norm.gain.len()])?;
+        let (h, norm) = self.norm.forward(&x)?;
+        let split = MergeHistory::split(h.nrows(), &self.slots);
+        let affine = split.forward(h.view());
+        let mut candidates = affine.clone();
+        let mut read = Vec::with_capacity(self.read.len());
+        for (k, linear) in self.read.iter().enumerate() {
+            let slot = s![k..;self.read.len(), ..];
+            let input = linear.forward(affine.slice(slot))?;
+            candidates.slice_mut(slot).zip_mut_with(&input, |c, &v| *c += gelu(v).0);
+            read.push(input);
+        }
+        let targets = merge_targets(topology, self.read.len());
+        let (gates, gate) = self.gate.forward(candidates.view(), &targets)?;
+        Ok(MorphCache { norm, split, affine, read, candidates, targets, gates, gate })
+    }
+
+    /// `dx` for the gradients of candidates and gates; adds the parameters' gradient into `grad`.
+    pub fn backward(
+        &self,
+        cache: MorphCache<S>,
+        dcandidates: ArrayView2<'_, S>,
+        dgates: &GatesGradient<S>,
+        grad: &mut Self,
+    ) -> Array2<S> {
+        let MorphCache { norm, split, affine, read, candidates, targets, gates, gate } = cache;
+        let mut dc = self.gate.backward(candidates.view(), &targets, &gates, gate, dgates, &mut grad.gate);
+        dc += &dcandidates;
+        let mut daffine = dc.clone();
+        for (k, mut input) in read.into_iter().enumerate() {
+            let slot = s![k..;self.read.len(), ..];
+            input.zip_mut_with(&dc.slice(slot), |v, &d| *v = d * gelu(*v).1);
+            let through = self.read[k].backward(affine.slice(slot), input.view(), &mut grad.read[k]);
+            let mut rows = daffine.slice_mut(slot);
+            rows += &through;
+        }
+        split.add_bias_gradient(daffine.view(), &mut grad.slots);
+        self.norm.backward(&norm, split.backward(daffine.view()), &mut grad.norm)
+    }
+}

@@ -1,0 +1,71 @@
+//! From the gradient of the morphed graphs to the gradient of every parameter.
+
+use super::{GraphTransformNet, MorphedGraph, Trace};
+use crate::layers::{Layer, Pass};
+use crate::medium::{Boundary, GradientMedium};
+use crate::morph::GatesGradient;
+use crate::scalar::Scalar;
+use ndarray::Array2;
+
+/// The gradient of a loss with respect to what it read of a [`MorphedGraph`].
+#[derive(Clone, Debug)]
+pub struct Upstream<S> {
+    /// Gradient of the gates, for every candidate of the last morph.
+    pub gates: GatesGradient<S>,
+    /// Gradient of the log probabilities of the labels: output nodes x outcomes.
+    pub log_label: Array2<S>,
+}
+
+impl<S: Scalar> Upstream<S> {
+    /// No gradient.
+    pub fn zeros(morphed: &MorphedGraph<S>) -> Self {
+        let gates = GatesGradient::zeros(morphed.gates.log_stay.len());
+        Self { gates, log_label: Array2::zeros(morphed.log_label.dim()) }
+    }
+}
+
+impl<S: Scalar> GraphTransformNet<S> {
+    /// Adds the gradient of every parameter into `grad` and returns that of the features (n x d).
+    ///
+    /// Layers are left in reverse order; `medium` is crossed between each and the one below, and writes what it sees to
+    /// `record`. Merge histories carry the gradient from output nodes to candidates and from candidates to nodes.
+    pub fn backward<M: GradientMedium<S>>(
+        &self,
+        trace: Trace<'_, S>,
+        morphed: &MorphedGraph<S>,
+        upstream: Upstream<S>,
+        medium: &M,
+        record: &mut M::Trace,
+        grad: &mut Self,
+    ) -> Array2<S> {
+        let Trace { batch, dropout, stages, head } = trace;
+        let layers: usize = 2 + self.stages.iter().map(|stage| stage.rounds.len() + 1).sum::<usize>();
+        let mut boundaries = (0..layers - 1).rev().map(|index| Boundary { index });
+        let mut cross = |gradient: &mut Array2<S>| {
+            let boundary = boundaries.next().expect("one boundary a layer below the head");
+            medium.cross(boundary, gradient, record);
+        };
+        let mut dx = self.head.backward(head, morphed.log_label.view(), upstream.log_label, &mut grad.head);
+        let mut gates = Some(upstream.gates);
+        for ((stage, trace), grad) in self.stages.iter().zip(stages).zip(&mut grad.stages).rev() {
+            let topology = trace.topology.as_ref().unwrap_or(batch.topology());
+            let pass = Pass { topology, dropout };
+            cross(&mut dx);
+            // The loss reads the gates of the last morph alone.
+            let mut dgates = gates.take().unwrap_or_else(|| GatesGradient::zeros(trace.morph.targets.len()));
+            if let Some((_, realised)) = &trace.realised {
+                realised.add_gate_gradient(dx.view(), trace.morph.candidates.view(), &mut dgates);
+                dx = realised.history.backward(dx.view());
+            }
+            dx = stage.morph.backward(trace.morph, dx.view(), &dgates, &mut grad.morph);
+            for ((round, cache), grad) in stage.rounds.iter().zip(trace.rounds).zip(&mut grad.rounds).rev() {
+                cross(&mut dx);
+                dx = round.backward(cache, dx, pass, grad);
+            }
+        }
+        cross(&mut dx);
+        self.embedding_dropout.apply(&mut dx, Pass { topology: batch.topology(), dropout });
+        self.embedding.backward(batch, dx.view(), &mut grad.embedding);
+        dx
+    }
+}

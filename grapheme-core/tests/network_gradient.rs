@@ -1,0 +1,142 @@
+//! The backward pass of the whole network against finite differences, for every parameter and every input feature.
+
+use grapheme_core::check::{NumericGradient, Report};
+use grapheme_core::graph::GraphBatch;
+use grapheme_core::layers::{DropoutKeys, RoundKind};
+use grapheme_core::morph::Plan;
+use grapheme_core::network::{Closing, ForwardOptions, MorphedGraph, StageConfig, Upstream};
+use grapheme_core::{Boundary, GradientMedium, GraphTransformNet, NetworkConfig, Stream, Vacuum, param};
+use ndarray::Array2;
+use rand::RngExt;
+use std::collections::BTreeMap;
+
+const TEXTS: [&str; 4] = ["abc", "", "한é", "x👩‍👩‍👧 1"];
+
+/// A smooth loss that reads every output with a random weight, and its gradient.
+fn probe(morphed: &MorphedGraph<f64>) -> (f64, Upstream<f64>) {
+    let mut random = Stream::new(99);
+    let mut upstream = Upstream::zeros(morphed);
+    let mut loss = 0.0;
+    let Upstream { gates, log_label } = &mut upstream;
+    let gate = morphed.gates.log_stay.iter().zip(&mut gates.log_stay);
+    let gate = gate.chain(morphed.gates.log_merge.iter().zip(&mut gates.log_merge));
+    for (&value, d) in gate.chain(morphed.log_label.iter().zip(log_label)).filter(|(value, _)| value.is_finite()) {
+        let weight = random.random::<f64>() - 0.5;
+        // Not linear in the value, so that second factors of products are seen as well.
+        loss += weight * value + 0.1 * value * value;
+        *d = weight + 0.2 * value;
+    }
+    (loss, upstream)
+}
+
+struct Case {
+    net: GraphTransformNet<f64>,
+    batch: GraphBatch,
+    closing: Closing,
+    dropout: Option<DropoutKeys>,
+}
+
+impl Case {
+    fn new(stages: &[(&[RoundKind], usize)], closing: Closing, dropout: f64) -> Self {
+        let stages = stages.iter().map(|&(rounds, slots)| StageConfig { rounds: rounds.to_vec(), slots }).collect();
+        let config = NetworkConfig { stages, dropout, embedding_dropout: dropout, ..NetworkConfig::tiny(4) };
+        let mut net = GraphTransformNet::new(&config, 3).unwrap();
+        // Thresholds near the similarities, so that some candidates merge and some stay.
+        param::each_mut(&mut net, |name, _, values| {
+            if name.ends_with("thresholds") {
+                values.copy_from_slice(&[0.05, -0.1, 0.02][..values.len()]);
+            }
+        });
+        let batch = GraphBatch::from_texts(&TEXTS).unwrap();
+        let dropout = (dropout > 0.0).then(|| DropoutKeys::new(&Stream::new(8), 0..TEXTS.len() as u64));
+        Self { net, batch, closing, dropout }
+    }
+
+    fn options<'a>(&'a self, plans: Option<&'a [Plan]>) -> ForwardOptions<'a> {
+        ForwardOptions { closing: self.closing, dropout: self.dropout.as_ref(), plans }
+    }
+
+    fn check(&self, medium: &impl GradientMedium<f64>) -> Report {
+        let (morphed, trace) = self.net.forward(&self.batch, self.options(None)).unwrap();
+        let plans = trace.plans();
+        if self.closing == Closing::Realised {
+            let merges: usize = plans.iter().map(Plan::merges).sum();
+            assert!(merges > 0 && plans.iter().all(|plan| plan.merges() < plan.stays.len()), "a plan worth checking");
+        }
+        let (_, upstream) = probe(&morphed);
+        let mut grad = param::zeros_like(&self.net);
+        let dfeatures = self.net.backward(trace, &morphed, upstream, medium, &mut Default::default(), &mut grad);
+
+        let touched: Vec<usize> = self.batch.codes().iter().flat_map(|&code| self.net.embedding.rows(code)).collect();
+        let width = self.net.embedding.table.ncols();
+        let wanted = |name: &str, i: usize| name != "embedding.table" || touched.contains(&(i / width));
+        let numeric = NumericGradient::of_model(&self.net, wanted, |net| {
+            probe(&net.forward(&self.batch, self.options(Some(&plans))).unwrap().0).0
+        });
+        let features = self.net.embedding.forward(&self.batch);
+        let numeric = numeric.and(NumericGradient::of_slice("features", features.as_slice().unwrap(), |x| {
+            let x = Array2::from_shape_vec(features.dim(), x.to_vec()).unwrap();
+            probe(&self.net.forward_features(x, &self.batch, self.options(Some(&plans))).unwrap().0).0
+        }));
+        let mut blocks = BTreeMap::new();
+        param::each(&grad, |name, _, values| drop(blocks.insert(name.to_owned(), values.to_vec())));
+        blocks.insert("features".to_owned(), dfeatures.into_raw_vec_and_offset().0);
+        numeric.compare(1e-6, |name| &blocks[name])
+    }
+}
+
+const GATED: RoundKind = RoundKind::Gated { distance: 1 };
+const SKIP: RoundKind = RoundKind::Gated { distance: 2 };
+const RECURRENT: RoundKind = RoundKind::Recurrent;
+
+#[test]
+fn every_derivative_of_every_form_agrees() {
+    let forms: [&[(&[RoundKind], usize)]; 4] =
+        [&[(&[GATED, SKIP], 2)], &[(&[RECURRENT], 3)], &[(&[], 1)], &[(&[GATED], 1), (&[RECURRENT], 2)]];
+    for form in forms {
+        for closing in [Closing::Marginalised, Closing::Realised] {
+            for dropout in [0.0, 0.3] {
+                let report = Case::new(form, closing, dropout).check(&Vacuum);
+                assert!(report.passed(), "{form:?}, {closing:?}, dropout {dropout}\n{report}");
+                assert!(report.blocks.iter().all(|block| block.checked > 0));
+            }
+        }
+    }
+}
+
+/// Multiplies the gradient by 1.01 at one boundary: a wrong backward.
+struct Fault(usize);
+
+impl GradientMedium<f64> for Fault {
+    type Trace = ();
+
+    fn cross(&self, boundary: Boundary, gradient: &mut Array2<f64>, (): &mut ()) {
+        if boundary.index == self.0 {
+            *gradient *= 1.01;
+        }
+    }
+}
+
+#[test]
+fn a_wrong_backward_at_any_boundary_is_caught() {
+    let case = Case::new(&[(&[GATED], 2), (&[RECURRENT], 2)], Closing::Realised, 0.0);
+    let boundaries = case.net.layer_names().len() - 1;
+    assert!(case.check(&Fault(boundaries)).passed(), "a fault beyond the last boundary is none");
+    for boundary in 0..boundaries {
+        assert!(!case.check(&Fault(boundary)).passed(), "a fault at boundary {boundary} passes");
+    }
+}
+
+#[test]
+fn a_backward_without_histories_is_caught() {
+    let case = Case::new(&[(&[GATED], 2)], Closing::Realised, 0.0);
+    let (morphed, mut trace) = case.net.forward(&case.batch, case.options(None)).unwrap();
+    let (_, truthful) = case.net.forward(&case.batch, case.options(None)).unwrap();
+    trace.forget_histories();
+    let gradient = |trace| {
+        let mut grad = param::zeros_like(&case.net);
+        case.net.backward(trace, &morphed, probe(&morphed).1, &Vacuum, &mut (), &mut grad)
+    };
+    let (lost, kept) = (gradient(trace), gradient(truthful));
+    assert!((&lost - &kept).iter().any(|gap| gap.abs() > 1e-3));
+}
