@@ -1,7 +1,24 @@
-//! Graphs of graphemes: the form that people build and the form that is computed on.
+//! Graphs of graphemes, in two forms.
+//!
+//! - [`GraphemeGraph`] is the form that people build, inspect, edit and print: a petgraph graph with one node a grapheme,
+//!   free of cycles by type, with DOT and JSON. Start here to look at a graph or to write one by hand.
+//! - [`GraphBatch`] is the form that is computed on: many graphs as flat arrays, one node a code point of the canonical
+//!   decomposition. Built straight from text it is more than ten times as fast and small as the other.
+//!
+//! Text goes in through `from_text` or `from_texts` and comes out to the byte. [`GraphBatch::from_graphs`] leads from the
+//! first form to the second; a graph made from a text and the text itself give the same batch. Who is joined to whom in
+//! a batch is its [`Topology`]: neighbours in a text take no memory, other edges are explicit.
 
+mod batch;
+mod builder;
+mod exchange;
+mod grapheme_graph;
 mod kind;
 mod topology;
 
+pub use batch::{BEGIN_CODE, BatchError, END_CODE, GraphBatch};
+pub use exchange::{JSON_VERSION, JsonError};
+pub use grapheme_graph::{GraphError, GraphemeEdge, GraphemeGraph, GraphemeNode};
 pub use kind::{EdgeKind, NodeKind};
+pub use petgraph::stable_graph::{EdgeIndex, NodeIndex};
 pub use topology::{Edge, Edges, Topology, TopologyError};
