@@ -60,24 +60,24 @@ pub enum DataError {
     #[error("{0}. Correct the line, or skip bad lines")]
     Line(BadLine),
     /// The system failed while reading.
-    #[error("{}: {source}; check the disk and the path", path.display())]
+    #[error("{}: {cause}; check the disk and the path", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
 impl DataError {
     /// Sorts what the system said by its cure.
-    pub(super) fn io(path: &Path, source: io::Error) -> Self {
+    pub(super) fn io(path: &Path, cause: io::Error) -> Self {
         let path = path.to_path_buf();
-        match source.kind() {
+        match cause.kind() {
             io::ErrorKind::NotFound => Self::Missing { path },
             io::ErrorKind::PermissionDenied => Self::Denied { path },
             io::ErrorKind::IsADirectory => Self::IsFolder { path },
-            _ => Self::Io { path, source },
+            _ => Self::Io { path, cause },
         }
     }
 }

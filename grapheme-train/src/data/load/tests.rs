@@ -25,7 +25,8 @@ fn pairs(split: &Split) -> Vec<(&str, &str)> {
 
 #[test]
 fn well_formed_files_load() {
-    let cases: [(&str, &[u8], Format, &[(&str, &str)]); 10] = [
+    type Case<'a> = (&'a str, &'a [u8], Format, &'a [(&'a str, &'a str)]);
+    let cases: [Case; 10] = [
         ("a.tsv", b"abc\tab\nxyz\txy\n", Format::Tsv, &[("abc", "ab"), ("xyz", "xy")]),
         ("a.tsv", b"\xEF\xBB\xBFabc\tab\r\nxyz\txy\r\n", Format::Tsv, &[("abc", "ab"), ("xyz", "xy")]),
         ("a.TSV", b"abc\tab", Format::Tsv, &[("abc", "ab")]),
