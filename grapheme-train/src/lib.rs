@@ -1,1 +1,4 @@
 //! x
+
+pub mod data;
+pub mod metrics;

@@ -1,0 +1,141 @@
+//! The units that a target text is cut into.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
+use unicode_segmentation::UnicodeSegmentation;
+
+/// What one output label writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetUnits {
+    /// One token; tokens are parted by single spaces.
+    Tokens,
+    /// One extended grapheme cluster (UAX #29), spaces included.
+    Graphemes,
+}
+
+impl TargetUnits {
+    /// The 1-based position of the first empty token, which no label can stand for.
+    pub(super) fn empty_token(self, target: &str) -> Option<usize> {
+        segment(target, self).iter().position(|unit| unit.is_empty()).map(|index| index + 1)
+    }
+}
+
+impl fmt::Display for TargetUnits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tokens => "tokens",
+            Self::Graphemes => "graphemes",
+        })
+    }
+}
+
+/// Cuts a target into units; [`join`] gives it back byte for byte. The empty text has no unit.
+///
+/// With [`TargetUnits::Tokens`] a double, leading or trailing space yields an empty token, which
+/// [`Loader::check_units`](super::Loader::check_units) refuses.
+pub fn segment(target: &str, units: TargetUnits) -> Vec<&str> {
+    match units {
+        _ if target.is_empty() => Vec::new(),
+        TargetUnits::Tokens => target.split(' ').collect(),
+        TargetUnits::Graphemes => target.graphemes(true).collect(),
+    }
+}
+
+/// The text that units write.
+pub fn join(parts: &[&str], units: TargetUnits) -> String {
+    match units {
+        TargetUnits::Tokens => parts.join(" "),
+        TargetUnits::Graphemes => parts.concat(),
+    }
+}
+
+/// The most distinct tokens that are still proposed as labels.
+const MAX_TOKENS: usize = 512;
+
+/// How often each token must occur on average before tokens are proposed.
+const MIN_REPEATS: usize = 4;
+
+/// Proposes units for training targets, with a sentence that says what was proposed and why.
+///
+/// Tokens if more than half of the targets contain a space and the distinct tokens are a small closed set (at most 512,
+/// each occurring four times on average); graphemes otherwise. A proposal is made once, at training, and stored.
+/// `O(text log tokens)`.
+pub fn propose<'a>(targets: impl IntoIterator<Item = &'a str>) -> (TargetUnits, String) {
+    let (mut n, mut spaced, mut occurrences) = (0usize, 0usize, 0usize);
+    let mut distinct = BTreeSet::new();
+    for target in targets {
+        n += 1;
+        spaced += usize::from(target.contains(' '));
+        for token in target.split(' ').filter(|token| !token.is_empty()) {
+            occurrences += 1;
+            distinct.insert(token);
+        }
+    }
+    let distinct = distinct.len();
+    let (units, because) = if 2 * spaced <= n {
+        (TargetUnits::Graphemes, format!("only {spaced} of {n} targets contain a space"))
+    } else if distinct > MAX_TOKENS {
+        (TargetUnits::Graphemes, format!("{distinct} distinct tokens are too many for labels (at most {MAX_TOKENS})"))
+    } else if occurrences < MIN_REPEATS * distinct {
+        let seen = format!("{distinct} distinct tokens in {occurrences} occurrences repeat too rarely");
+        (TargetUnits::Graphemes, seen)
+    } else {
+        let seen = format!("{spaced} of {n} targets contain a space");
+        (TargetUnits::Tokens, format!("{seen} and {occurrences} tokens are only {distinct} distinct ones"))
+    };
+    (units, format!("Target units: {units}, because {because}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn units_are_cut_as_the_standard_says() {
+        let family = "👨‍👩‍👧";
+        let text = format!("a@@ नि{family} ");
+        assert_eq!(segment(&text, TargetUnits::Graphemes), ["a", "@", "@", " ", "नि", family, " "]);
+        assert_eq!(segment("k a̠ː  n", TargetUnits::Tokens), ["k", "a̠ː", "", "n"]);
+        for units in [TargetUnits::Tokens, TargetUnits::Graphemes] {
+            assert!(segment("", units).is_empty());
+        }
+    }
+
+    #[test]
+    fn empty_tokens_are_found_by_position() {
+        let cases = [("", None), ("a b", None), (" a", Some(1)), ("a  b", Some(2)), ("a b ", Some(3)), (" ", Some(1))];
+        for (target, expected) in cases {
+            assert_eq!(TargetUnits::Tokens.empty_token(target), expected, "{target:?}");
+            assert_eq!(TargetUnits::Graphemes.empty_token(target), None, "{target:?}");
+        }
+    }
+
+    #[test]
+    fn proposals_follow_spaces_size_and_repetition() {
+        let many: Vec<String> = (0..600).map(|i| format!("t{i} t{i} t{i} t{i}")).collect();
+        let cases: [(Vec<&str>, TargetUnits, &str); 5] = [
+            (vec!["k a", "a k", "k k a a"], TargetUnits::Tokens, "8 tokens are only 2 distinct"),
+            (vec!["ab", "cd", "e f"], TargetUnits::Graphemes, "only 1 of 3"),
+            (vec!["a b", "c d"], TargetUnits::Graphemes, "4 distinct tokens in 4 occurrences"),
+            (many.iter().map(String::as_str).collect(), TargetUnits::Graphemes, "600 distinct tokens"),
+            (vec![], TargetUnits::Graphemes, "only 0 of 0"),
+        ];
+        for (targets, units, because) in cases {
+            let (found, sentence) = propose(targets);
+            assert_eq!(found, units, "{sentence}");
+            assert!(sentence.contains(because), "{sentence}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn join_undoes_segment(target in "(\\PC| |[\u{300}-\u{36F}]|\u{200D}|[\u{1F1E6}-\u{1F1FF}]){0,30}") {
+            for units in [TargetUnits::Tokens, TargetUnits::Graphemes] {
+                prop_assert_eq!(&join(&segment(&target, units), units), &target);
+            }
+        }
+    }
+}
