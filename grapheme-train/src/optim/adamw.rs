@@ -41,7 +41,7 @@ impl Default for AdamWSettings {
 /// under the names of the model's blocks.
 ///
 /// A moment that has faded below the smallest normal number is set to zero. Rows of an embedding table that are seldom
-/// touched would otherwise stay at subnormal values for ever, which many processors handle a hundred times slower;
+/// touched would otherwise stay at subnormal values for ever, which many processors handle several times slower;
 /// their effect on a weight is below any rounding.
 ///
 /// # Panics
