@@ -1,0 +1,165 @@
+//! Whole files: written so that a crash leaves the old or the new one, and errors that name file and cure.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// What the operating system refused, on which file, and what to do about it.
+#[derive(Clone, Debug, Error)]
+#[error("cannot {operation} {}: {error}{}", .file.display(), cure(.error.kind()))]
+pub struct FileError {
+    /// What was tried: `"read"`, `"write"`.
+    pub operation: &'static str,
+    /// The file or folder it was tried on.
+    pub file: PathBuf,
+    /// The answer of the operating system. Shared, so that a failed log can repeat it.
+    pub error: Arc<io::Error>,
+}
+
+impl FileError {
+    /// For `map_err`: wraps the system's answer to `operation` on `file`.
+    pub fn of(operation: &'static str, file: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let file = file.into();
+        move |error| Self { operation, file, error: Arc::new(error) }
+    }
+}
+
+/// Replaces the file at `path` by `bytes`, or creates it.
+///
+/// The bytes go to a temporary file beside it (`.NAME.tmp`), which is flushed to the disk and then renamed over `path`;
+/// at last the folder is flushed. A crash at any instant leaves the old file or the new one, whole. A temporary file
+/// that a crash left behind is used again by the next call. Not for two writers of one path at the same time.
+///
+/// # Errors
+/// [`FileError`]; the temporary file is removed and the old file is as it was. Only where the very last step fails, the
+/// flush of the folder, is the new file in place already.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let Some(name) = path.file_name() else {
+        return Err(FileError::of("write", path)(ErrorKind::InvalidFilename.into()));
+    };
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(".tmp");
+    let temporary = path.with_file_name(hidden);
+
+    let mut file = File::create(&temporary).map_err(FileError::of("write", path))?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
+    if let Err(error) = written {
+        // Whether this removal works or not, the first error is the one to report.
+        let _ = fs::remove_file(&temporary);
+        return Err(FileError::of("write", path)(error));
+    }
+    flush_folder_of(path)
+}
+
+/// Reads a whole file.
+///
+/// # Errors
+/// [`FileError`].
+pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    fs::read(path).map_err(FileError::of("read", path))
+}
+
+/// Makes a renamed file survive a power failure. Elsewhere than on Unix a folder cannot be opened, nor need it be.
+fn flush_folder_of(path: &Path) -> Result<(), FileError> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::of("flush", folder))
+}
+
+fn cure(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::NotFound => "; check the path",
+        ErrorKind::PermissionDenied => "; change its permissions or choose another folder",
+        ErrorKind::ReadOnlyFilesystem => "; choose a folder on a disk that can be written",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space and resume: what was there is intact",
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "; a file is in the place of a folder: choose another path"
+        }
+        ErrorKind::IsADirectory => "; a folder is in the place of a file: choose another path",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::tempdir;
+
+    fn names(folder: &Path) -> Vec<OsString> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    }
+
+    #[test]
+    fn a_file_is_created_then_replaced_and_nothing_else_is_left() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("model");
+        // What a crash left behind must not disturb.
+        fs::write(folder.path().join(".model.tmp"), "half of someth").unwrap();
+        replace(&path, b"first").unwrap();
+        assert_eq!(read(&path).unwrap(), b"first");
+        replace(&path, b"2").unwrap();
+        assert_eq!(read(&path).unwrap(), b"2");
+        assert_eq!(names(folder.path()), ["model"]);
+    }
+
+    #[test]
+    fn a_rename_that_fails_removes_the_temporary_file() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("model");
+        fs::create_dir(&path).unwrap();
+        let error = replace(&path, b"new").unwrap_err();
+        assert!(error.to_string().contains("a folder is in the place of a file"), "{error}");
+        assert_eq!(names(folder.path()), ["model"]);
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_folder_is_named_with_its_cure() {
+        let folder = tempdir().unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        let path = folder.path().join("file/model");
+        let message = replace(&path, b"new").unwrap_err().to_string();
+        assert!(message.contains("file/model") && message.contains("choose another path"), "{message}");
+        let nameless = replace(Path::new("/"), b"new").unwrap_err();
+        assert_eq!(nameless.error.kind(), ErrorKind::InvalidFilename);
+    }
+
+    /// The temporary file is led to the device on which every write finds the disk full.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_leaves_the_old_file_intact() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("model");
+        replace(&path, b"old").unwrap();
+        std::os::unix::fs::symlink("/dev/full", folder.path().join(".model.tmp")).unwrap();
+        let message = replace(&path, &[7; 100_000]).unwrap_err().to_string();
+        assert!(message.contains("free some space"), "{message}");
+        assert_eq!(read(&path).unwrap(), b"old");
+        assert_eq!(names(folder.path()), ["model"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_without_write_permission_is_named_with_its_cure() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("model");
+        replace(&path, b"old").unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
+        // Root writes where it likes, so there is nothing to refuse.
+        if File::create(folder.path().join("probe")).is_err() {
+            let message = replace(&path, b"new").unwrap_err().to_string();
+            assert!(message.contains("change its permissions"), "{message}");
+            assert_eq!(read(&path).unwrap(), b"old");
+        }
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}

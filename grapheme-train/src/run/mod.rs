@@ -1,0 +1,7 @@
+//! A run is a folder: its configuration, its metrics, its model, and the state that resumes it.
+
+mod folder;
+mod metrics;
+
+pub use folder::{RunError, RunFolder};
+pub use metrics::{MetricsError, MetricsLog, read_metrics};
