@@ -1,0 +1,4 @@
+//! What a predicted graph costs against its target.
+
+pub mod align;
+pub mod band;
