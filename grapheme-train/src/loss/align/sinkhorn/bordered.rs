@@ -132,9 +132,9 @@ impl Bordered {
             }
             potentials.rows[i] = -epsilon * log_sum;
         }
-        for j in 0..self.columns() {
-            if sums[j] > UNDERFLOW {
-                potentials.columns[j] += epsilon * (self.log_column_mass[j] - sums[j].ln());
+        for (j, &sum) in sums.iter().enumerate() {
+            if sum > UNDERFLOW {
+                potentials.columns[j] += epsilon * (self.log_column_mass[j] - sum.ln());
             } else {
                 potentials.columns[j] = self.column_potential(j, epsilon, &potentials.rows);
             }

@@ -40,9 +40,9 @@ pub(super) fn vjp(
         let system = System::new(bordered, epsilon, potentials, plan);
         let expected: Vec<f64> = (0..rows).map(|i| dot(system.row(i), &dplan[bordered.slots(i)])).collect();
         let y = system.solve(dplan, &expected);
-        for i in 0..rows {
+        for (i, mean) in expected.into_iter().enumerate() {
             let slots = bordered.slots(i);
-            let x = expected[i] - bordered.gather(i, system.row(i), &y);
+            let x = mean - bordered.gather(i, system.row(i), &y);
             for (j, slot) in bordered.columns_of(i).zip(slots) {
                 gradient.cost[slot] = plan[slot] * (x + y[j] - dplan[slot]) / epsilon;
             }
