@@ -1,0 +1,304 @@
+//! The transport problem with its dummy row and column, in `f64`.
+
+use super::{Potentials, Problem};
+use crate::loss::band::{Band, Banded};
+use grapheme_core::Scalar;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Below this a sum of products of exponentials may have lost terms that matter to underflow.
+const UNDERFLOW: f64 = 1e-280;
+
+/// Costs and masses of all rows and columns. A bordered matrix is one vector, row after row: the entries of the band and
+/// then the one in the dummy column; at last the dummy row, which is full, and the corner.
+pub(super) struct Bordered {
+    band: Arc<Band>,
+    pub(super) cost: Vec<f64>,
+    pub(super) row_mass: Vec<f64>,
+    pub(super) column_mass: Vec<f64>,
+    log_row_mass: Vec<f64>,
+    log_column_mass: Vec<f64>,
+    total: f64,
+}
+
+impl Bordered {
+    pub(super) fn new<S: Scalar>(problem: &Problem<S>) -> Self {
+        let band = Arc::clone(problem.cost().band());
+        let (n, m) = (band.rows(), band.columns());
+        let mut cost = Vec::with_capacity(band.entries() + n + m + 1);
+        for i in 0..n {
+            cost.extend(problem.cost().row(i).iter().map(|c| c.widen()));
+            cost.push(problem.deletion()[i].widen());
+        }
+        cost.extend(problem.insertion().iter().map(|c| c.widen()));
+        cost.push(0.0);
+        let mut row_mass: Vec<f64> = problem.mass().iter().map(|a| a.widen()).collect();
+        let predicted: f64 = row_mass.iter().sum();
+        row_mass.push(m as f64);
+        let mut column_mass = vec![1.0; m];
+        column_mass.push(predicted);
+        let log = |masses: &[f64]| masses.iter().map(|mass| mass.ln()).collect();
+        let (log_row_mass, log_column_mass) = (log(&row_mass), log(&column_mass));
+        Self { band, cost, log_row_mass, log_column_mass, total: predicted + m as f64, row_mass, column_mass }
+    }
+
+    /// The number of rows with the dummy, `n + 1`.
+    pub(super) fn rows(&self) -> usize {
+        self.band.rows() + 1
+    }
+
+    /// The number of columns with the dummy, `m + 1`.
+    pub(super) fn columns(&self) -> usize {
+        self.band.columns() + 1
+    }
+
+    /// Where row `i` lies in a bordered matrix.
+    pub(super) fn slots(&self, i: usize) -> Range<usize> {
+        if i < self.band.rows() {
+            let slots = self.band.slots(i);
+            slots.start + i..slots.end + i + 1
+        } else {
+            let start = self.band.entries() + i;
+            start..start + self.columns()
+        }
+    }
+
+    /// The columns of row `i` besides the dummy column.
+    fn range(&self, i: usize) -> Range<usize> {
+        if i < self.band.rows() { self.band.range(i) } else { 0..self.band.columns() }
+    }
+
+    /// Column numbers of the entries of row `i`, in their order.
+    pub(super) fn columns_of(&self, i: usize) -> impl Iterator<Item = usize> + Clone {
+        self.range(i).chain(std::iter::once(self.band.columns()))
+    }
+
+    /// Whether it is certain that there is no plan. `tolerance` is the share of all mass that may be misplaced.
+    pub(super) fn is_infeasible(&self, tolerance: f64) -> bool {
+        let (n, m) = (self.band.rows(), self.band.columns());
+        let (mut row_fits, mut column_fits) = (vec![false; n + 1], vec![false; m + 1]);
+        for (i, row_fits) in row_fits.iter_mut().enumerate() {
+            for (j, slot) in self.columns_of(i).zip(self.slots(i)) {
+                let fits = self.cost[slot] < f64::INFINITY;
+                *row_fits |= fits && self.column_mass[j] > 0.0;
+                column_fits[j] |= fits && self.row_mass[i] > 0.0;
+            }
+        }
+        let lost = |fits: &[bool], mass: &[f64]| fits.iter().zip(mass).any(|(&fits, &mass)| mass > 0.0 && !fits);
+        if lost(&row_fits, &self.row_mass) || lost(&column_fits, &self.column_mass) {
+            return true;
+        }
+        // A dummy that has only the corner to go to must fit into the other dummy.
+        let may_insert = self.cost[self.slots(n)][..m].iter().any(|&c| c < f64::INFINITY);
+        let may_delete = (0..n).any(|i| self.cost[self.slots(i).end - 1] < f64::INFINITY);
+        let surplus = (self.row_mass[n] - self.column_mass[m]) / self.total;
+        (!may_insert && surplus > tolerance) || (!may_delete && -surplus > tolerance)
+    }
+
+    pub(super) fn zero_potentials(&self) -> Potentials {
+        Potentials { rows: vec![0.0; self.rows()], columns: vec![0.0; self.columns()] }
+    }
+
+    /// One iteration, `f_i = -epsilon log sum_j b_j exp((g_j - C_ij) / epsilon)` and then
+    /// `g_j = -epsilon log sum_i a_i exp((f_i - C_ij) / epsilon)`. Returns the share of mass that the potentials misplaced before.
+    ///
+    /// `sums` (one for each column) and `terms` are room to work in.
+    pub(super) fn sweep(
+        &self,
+        epsilon: f64,
+        potentials: &mut Potentials,
+        sums: &mut [f64],
+        terms: &mut Vec<f64>,
+    ) -> f64 {
+        let mut misplaced = 0.0;
+        sums.fill(0.0);
+        for i in 0..self.rows() {
+            let high = self.row_exponents(i, epsilon, &potentials.columns, terms);
+            if high == f64::NEG_INFINITY {
+                // Only a row without mass gets here; any potential will do.
+                potentials.rows[i] = 0.0;
+                continue;
+            }
+            let mut sum = 0.0;
+            for term in terms.iter_mut() {
+                *term = (*term - high).exp();
+                sum += *term;
+            }
+            let log_sum = high + sum.ln();
+            let mass = self.row_mass[i];
+            if mass > 0.0 {
+                misplaced += mass * ((potentials.rows[i] / epsilon + log_sum).exp() - 1.0).abs();
+                self.scatter(i, terms, mass / sum, sums);
+            }
+            potentials.rows[i] = -epsilon * log_sum;
+        }
+        for (j, &sum) in sums.iter().enumerate() {
+            if sum > UNDERFLOW {
+                potentials.columns[j] += epsilon * (self.log_column_mass[j] - sum.ln());
+            } else {
+                potentials.columns[j] = self.column_potential(j, epsilon, &potentials.rows);
+            }
+        }
+        if self.total > 0.0 { misplaced / self.total } else { 0.0 }
+    }
+
+    /// `log b_j + (g_j - C_ij) / epsilon` of row `i` into `terms`; returns the largest.
+    fn row_exponents(&self, i: usize, epsilon: f64, columns: &[f64], terms: &mut Vec<f64>) -> f64 {
+        let inverse = 1.0 / epsilon;
+        terms.clear();
+        let mut high = f64::NEG_INFINITY;
+        for (j, slot) in self.columns_of(i).zip(self.slots(i)) {
+            let term = self.log_column_mass[j] + (columns[j] - self.cost[slot]) * inverse;
+            high = high.max(term);
+            terms.push(term);
+        }
+        high
+    }
+
+    /// The potential of one column from those of the rows, in the log domain.
+    fn column_potential(&self, j: usize, epsilon: f64, rows: &[f64]) -> f64 {
+        let exponents = || {
+            (0..self.rows()).filter_map(|i| {
+                let slot = self.slot(i, j)?;
+                Some(self.log_row_mass[i] + (rows[i] - self.cost[slot]) / epsilon)
+            })
+        };
+        let high = exponents().fold(f64::NEG_INFINITY, f64::max);
+        if high == f64::NEG_INFINITY {
+            // Only a column without mass gets here; any potential will do.
+            return 0.0;
+        }
+        -epsilon * (high + exponents().map(|x| (x - high).exp()).sum::<f64>().ln())
+    }
+
+    /// Where entry `(i, j)` lies, if it exists.
+    fn slot(&self, i: usize, j: usize) -> Option<usize> {
+        let (range, slots) = (self.range(i), self.slots(i));
+        if j == self.band.columns() {
+            Some(slots.end - 1)
+        } else {
+            range.contains(&j).then(|| slots.start + j - range.start)
+        }
+    }
+
+    /// The distribution over columns that the potentials of the columns give each row, whether or not it has mass;
+    /// zero in a row where nothing fits.
+    pub(super) fn conditional(&self, epsilon: f64, columns: &[f64]) -> Vec<f64> {
+        let mut conditional = Vec::with_capacity(self.cost.len());
+        let mut terms = Vec::with_capacity(self.columns());
+        for i in 0..self.rows() {
+            let high = self.row_exponents(i, epsilon, columns, &mut terms);
+            if high == f64::NEG_INFINITY {
+                conditional.extend(terms.iter().map(|_| 0.0));
+                continue;
+            }
+            terms.iter_mut().for_each(|term| *term = (*term - high).exp());
+            let sum: f64 = terms.iter().sum();
+            conditional.extend(terms.iter().map(|term| term / sum));
+        }
+        conditional
+    }
+
+    /// `P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon)`.
+    pub(super) fn plan(&self, epsilon: f64, potentials: &Potentials) -> Vec<f64> {
+        let mut plan = Vec::with_capacity(self.cost.len());
+        let mut terms = Vec::with_capacity(self.columns());
+        for i in 0..self.rows() {
+            self.row_exponents(i, epsilon, &potentials.columns, &mut terms);
+            let row = self.log_row_mass[i] + potentials.rows[i] / epsilon;
+            plan.extend(terms.iter().map(|term| (term + row).exp()));
+        }
+        plan
+    }
+
+    /// The share of mass by which the sums of rows and columns of `plan` miss their masses.
+    pub(super) fn residual(&self, plan: &[f64]) -> f64 {
+        let mut misplaced = 0.0;
+        let mut sums = vec![0.0; self.columns()];
+        for i in 0..self.rows() {
+            let row = &plan[self.slots(i)];
+            misplaced += (row.iter().sum::<f64>() - self.row_mass[i]).abs();
+            self.scatter(i, row, 1.0, &mut sums);
+        }
+        misplaced += sums.iter().zip(&self.column_mass).map(|(sum, mass)| (sum - mass).abs()).sum::<f64>();
+        if self.total > 0.0 { misplaced / self.total } else { 0.0 }
+    }
+
+    /// `<C, P>`, where a cost is finite.
+    pub(super) fn transport_cost(&self, plan: &[f64]) -> f64 {
+        plan.iter().zip(&self.cost).filter(|(_, c)| c.is_finite()).map(|(p, c)| p * c).sum()
+    }
+
+    /// `<a, f> + <b, g> + epsilon (T log T + T - sum P)`: with `1 / T` taken into the potentials, the dual of the
+    /// regularised problem.
+    pub(super) fn dual_value(&self, epsilon: f64, potentials: &Potentials, plan: &[f64]) -> f64 {
+        let entropy = if self.total > 0.0 { self.total * self.total.ln() } else { 0.0 };
+        dot(&self.row_mass, &potentials.rows)
+            + dot(&self.column_mass, &potentials.columns)
+            + epsilon * (entropy + self.total - plan.iter().sum::<f64>())
+    }
+
+    /// The log of `T`; 0 where there is no mass.
+    pub(super) fn log_total(&self) -> f64 {
+        if self.total > 0.0 { self.total.ln() } else { 0.0 }
+    }
+
+    /// Adds `scale C` to `matrix` where costs are finite.
+    pub(super) fn add_cost(&self, scale: f64, matrix: &mut [f64]) {
+        for (x, &c) in matrix.iter_mut().zip(&self.cost).filter(|(_, c)| c.is_finite()) {
+            *x += scale * c;
+        }
+    }
+
+    /// `sum_j row_j x_j` over the entries of row `i`.
+    pub(super) fn gather(&self, i: usize, row: &[f64], x: &[f64]) -> f64 {
+        let (range, dummy) = (self.range(i), self.band.columns());
+        dot(&row[..range.len()], &x[range.clone()]) + row[range.len()] * x[dummy]
+    }
+
+    /// `x_j += scale row_j` over the entries of row `i`.
+    pub(super) fn scatter(&self, i: usize, row: &[f64], scale: f64, x: &mut [f64]) {
+        let (range, dummy) = (self.range(i), self.band.columns());
+        for (x, entry) in x[range.clone()].iter_mut().zip(row) {
+            *x += scale * entry;
+        }
+        x[dummy] += scale * row[range.len()];
+    }
+
+    /// A bordered matrix with `inner` inside, zero without it, and zero in the dummy row and column.
+    ///
+    /// # Panics
+    /// If `inner` does not lie on the band of the problem.
+    pub(super) fn extend<S: Scalar>(&self, inner: Option<&Banded<S>>) -> Vec<f64> {
+        let mut matrix = vec![0.0; self.cost.len()];
+        if let Some(inner) = inner {
+            assert_eq!(inner.band(), &self.band, "the upstream plan lies on the band of the problem");
+            for i in 0..self.band.rows() {
+                let slots = self.slots(i);
+                matrix[slots].iter_mut().zip(inner.row(i)).for_each(|(to, from)| *to = from.widen());
+            }
+        }
+        matrix
+    }
+
+    /// Takes a bordered matrix apart into the band, the dummy column and the dummy row.
+    pub(super) fn split<S: Scalar>(
+        &self,
+        matrix: &[f64],
+        inner: &mut Banded<S>,
+        last_column: &mut [S],
+        last_row: &mut [S],
+    ) {
+        let n = self.band.rows();
+        for i in 0..n {
+            let row = &matrix[self.slots(i)];
+            inner.row_mut(i).iter_mut().zip(row).for_each(|(to, &from)| *to = S::lit(from));
+            last_column[i] = S::lit(row[row.len() - 1]);
+        }
+        last_row.iter_mut().zip(&matrix[self.slots(n)]).for_each(|(to, &from)| *to = S::lit(from));
+    }
+}
+
+pub(super) fn dot(x: &[f64], y: &[f64]) -> f64 {
+    x.iter().zip(y).map(|(x, y)| x * y).sum()
+}

@@ -1,0 +1,211 @@
+//! Assignment in any order: entropic optimal transport.
+//!
+//! The problem is bordered by a dummy row and a dummy column, which deletions and insertions go to. With `a` the masses of
+//! the `n + 1` rows, `b` those of the `m + 1` columns and `T` the sum of either, the plan minimises
+//!
+//! `<C, P> + epsilon KL(P | a b^T / T)` over `P >= 0` with row sums `a` and column sums `b`.
+//!
+//! | row or column | mass | cost |
+//! |---|---|---|
+//! | predicted node `i` | `mass_i` | `cost_ij` |
+//! | target `j` | 1 | |
+//! | dummy row | `m`, the sum of all targets | `insertion_j` |
+//! | dummy column | the sum of all predicted masses | `deletion_i` |
+//! | corner | | 0 |
+
+mod bordered;
+mod implicit;
+mod unrolled;
+
+use super::{Aligner, Alignment, Problem, ProblemGradient, SettingError, Status, Upstream};
+use bordered::Bordered;
+use grapheme_core::Scalar;
+use serde::{Deserialize, Serialize};
+
+/// Which number an alignment calls its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Value {
+    /// `<C, P>`: what the plan costs.
+    TransportCost,
+    /// `<C, P> + epsilon KL(P | a b^T / T)`, evaluated as its dual. Its gradient is the plan itself, with no linear system
+    /// to solve, and an error `r` of the plan moves it by only `O(r^2)`.
+    Regularised,
+}
+
+/// How the plan is differentiated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Differentiation {
+    /// Of the equations that hold at convergence: one symmetric linear system. Wrong as far as the residual is from 0.
+    Implicit,
+    /// Of the iterations that were run, converged or not. Runs them once more and keeps the potentials of each:
+    /// `O((n + m) iterations)` memory.
+    Unrolled,
+}
+
+/// Entropic optimal transport by alternating exact updates of the dual potentials in the log domain (Sinkhorn; Peyré
+/// and Cuturi, Computational optimal transport, 2019, section 4.4).
+///
+/// Everything runs in `f64` whatever `S` is, because costs are divided by `epsilon`. One iteration is one exponential
+/// for each entry of the band: the sums of the columns are those of the conditional distributions of the rows, unless
+/// they underflow, where the column is summed in the log domain. `O(entries of the band)` time for an iteration.
+///
+/// The smaller `epsilon`, the closer to the cheapest assignment and the more iterations: about `cost / epsilon` of them
+/// where assignments compete. Annealing (`epsilon_t = max(epsilon, start decay^t)`) shortens that.
+///
+/// [`Status::Infeasible`] is told for certain where a row or column with mass has no entry of finite cost, or where
+/// nothing may be inserted (deleted) and there is too little (too much) predicted mass. Where a group of nodes
+/// competes for too few places, the potentials run away instead and the status is [`Status::NotConverged`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sinkhorn {
+    /// The weight of the entropy, in units of cost; down to 1e-3.
+    pub epsilon: f64,
+    /// What `epsilon` starts from. At or below `epsilon` nothing is annealed.
+    pub anneal_from: f64,
+    /// What the annealed epsilon is multiplied with from one iteration to the next, in `(0, 1)`.
+    pub anneal_decay: f64,
+    /// When to give up.
+    pub max_iterations: usize,
+    /// The share of all mass that may be misplaced at convergence.
+    pub tolerance: f64,
+    /// Which number is the value.
+    pub value: Value,
+    /// How the plan is differentiated.
+    pub differentiation: Differentiation,
+}
+
+impl Default for Sinkhorn {
+    fn default() -> Self {
+        Self {
+            epsilon: 0.1,
+            anneal_from: 1.0,
+            anneal_decay: 0.8,
+            max_iterations: 1000,
+            tolerance: 1e-9,
+            value: Value::TransportCost,
+            differentiation: Differentiation::Implicit,
+        }
+    }
+}
+
+/// The dual potentials at the end of the iterations:
+/// `P_ij = a_i b_j exp((rows_i + columns_j - C_ij) / epsilon)`, the last of each being that of the dummy.
+///
+/// In `f64` whatever the type of the problem: an `f32` would lose the plan when they are divided by `epsilon`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Potentials {
+    /// Of the predicted nodes and the dummy row, `n + 1`.
+    pub rows: Vec<f64>,
+    /// Of the targets and the dummy column, `m + 1`.
+    pub columns: Vec<f64>,
+}
+
+impl Sinkhorn {
+    /// Refuses settings with which the iteration cannot run.
+    ///
+    /// # Errors
+    /// [`SettingError`].
+    pub fn check(&self) -> Result<(), SettingError> {
+        SettingError::unless_positive("aligner.sinkhorn.epsilon", self.epsilon)?;
+        SettingError::unless_weight("aligner.sinkhorn.anneal_from", self.anneal_from)?;
+        SettingError::unless_weight("aligner.sinkhorn.tolerance", self.tolerance)?;
+        if !(self.anneal_decay > 0.0 && self.anneal_decay < 1.0) {
+            let (setting, found) = ("aligner.sinkhorn.anneal_decay", self.anneal_decay);
+            return Err(SettingError { setting, expected: "between 0 and 1", found });
+        }
+        if self.max_iterations == 0 {
+            let (setting, found) = ("aligner.sinkhorn.max_iterations", 0.0);
+            return Err(SettingError { setting, expected: "at least 1", found });
+        }
+        Ok(())
+    }
+
+    /// Epsilon at iteration `t`.
+    fn epsilon_at(&self, t: usize) -> f64 {
+        let annealed = self.anneal_from * self.anneal_decay.powf(t as f64);
+        annealed.max(self.epsilon)
+    }
+
+    /// Runs the iterations and shows each of them to `record`: the number of iterations run, and the potentials.
+    fn solve(&self, bordered: &Bordered, mut record: impl FnMut(&Potentials)) -> (usize, Potentials) {
+        let mut potentials = bordered.zero_potentials();
+        let mut sums = vec![0.0; bordered.columns()];
+        let mut terms = Vec::with_capacity(bordered.columns());
+        for t in 0..self.max_iterations {
+            let epsilon = self.epsilon_at(t);
+            let misplaced = bordered.sweep(epsilon, &mut potentials, &mut sums, &mut terms);
+            record(&potentials);
+            // What was misplaced is known of the potentials before the sweep, and a sweep only improves on them. Half of
+            // the tolerance is left to rounding.
+            let settled = t > 0 && self.epsilon_at(t - 1) == self.epsilon;
+            if settled && misplaced <= 0.5 * self.tolerance {
+                return (t + 1, potentials);
+            }
+        }
+        (self.max_iterations, potentials)
+    }
+}
+
+impl<S: Scalar> Aligner<S> for Sinkhorn {
+    fn align(&self, problem: &Problem<S>) -> Alignment<S> {
+        if !problem.is_sound() {
+            return Alignment::none(problem, Status::NotFinite);
+        }
+        let bordered = Bordered::new(problem);
+        if bordered.is_infeasible(self.tolerance) {
+            return Alignment::none(problem, Status::Infeasible);
+        }
+        let mut alignment = Alignment::none(problem, Status::Converged);
+        let (iterations, potentials) = self.solve(&bordered, |_| ());
+        let plan = bordered.plan(self.epsilon, &potentials);
+        let value = match self.value {
+            Value::TransportCost => bordered.transport_cost(&plan),
+            Value::Regularised => bordered.dual_value(self.epsilon, &potentials, &plan),
+        };
+        bordered.split(&plan, &mut alignment.plan, &mut alignment.deleted, &mut alignment.inserted);
+        alignment.value = S::lit(value);
+        alignment.residual = bordered.residual(&plan);
+        alignment.iterations = iterations;
+        alignment.potentials = Some(potentials);
+        if alignment.residual > self.tolerance {
+            alignment.status = Status::NotConverged;
+        }
+        alignment
+    }
+
+    fn vjp(&self, problem: &Problem<S>, alignment: &Alignment<S>, upstream: Upstream<'_, S>) -> ProblemGradient<S> {
+        let mut gradient = ProblemGradient::zeros(problem);
+        let Some(potentials) = alignment.potentials.as_ref().filter(|_| alignment.status.is_usable()) else {
+            return gradient;
+        };
+        let bordered = Bordered::new(problem);
+        let plan = bordered.plan(self.epsilon, potentials);
+        let mut dplan = bordered.extend(upstream.plan);
+        let dvalue = upstream.value.widen();
+        if self.value == Value::TransportCost {
+            bordered.add_cost(dvalue, &mut dplan);
+        }
+        let mut parts = match self.differentiation {
+            Differentiation::Implicit => implicit::vjp(self, &bordered, potentials, &plan, &dplan, dvalue),
+            Differentiation::Unrolled => unrolled::vjp(self, &bordered, &plan, dplan, dvalue),
+        };
+        if self.value == Value::TransportCost {
+            parts.cost.iter_mut().zip(&plan).for_each(|(d, p)| *d += dvalue * p);
+        }
+        let ProblemGradient { cost, deletion, insertion, mass } = &mut gradient;
+        bordered.split(&parts.cost, cost, deletion, insertion);
+        // The mass of the dummy column is the sum of the predicted masses.
+        let dummy = parts.columns[bordered.columns() - 1];
+        mass.iter_mut().zip(&parts.rows).for_each(|(d, row)| *d = S::lit(row + dummy));
+        gradient
+    }
+}
+
+/// A gradient with respect to the bordered costs, the masses of all rows and those of all columns.
+struct BorderedGradient {
+    cost: Vec<f64>,
+    rows: Vec<f64>,
+    columns: Vec<f64>,
+}
