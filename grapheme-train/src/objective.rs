@@ -1,0 +1,255 @@
+//! From what the network says about a batch to a loss and the gradient that the network's backward pass starts from.
+
+use crate::data::LabelInventory;
+use crate::labelling::{Labelling, NO_LABEL, kind_of};
+use crate::loss::{Band, Banded, Gate, LossError, Predicted, StructuralLoss, Target, WeightedEdge};
+use grapheme_core::graph::{Edge, NodeKind};
+use grapheme_core::network::{MorphedGraph, Upstream};
+use grapheme_core::{GraphBatch, Scalar};
+use ndarray::{Array2, ArrayView1};
+use serde::{Deserialize, Serialize};
+
+/// A structural loss over the label inventory of a model.
+#[derive(Clone, Debug)]
+pub struct Objective {
+    /// What a predicted graph costs.
+    pub loss: StructuralLoss,
+    /// Half width of the band of the assignment; `None` for every pair.
+    pub window: Option<usize>,
+    symbol_kinds: Vec<NodeKind>,
+}
+
+/// The two losses by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LossName {
+    /// The exact marginal negative log-likelihood of a target text.
+    Words,
+    /// The weighted structural loss against a target graph.
+    Graph,
+}
+
+impl LossName {
+    /// Its default settings.
+    pub fn settings(self) -> StructuralLoss {
+        match self {
+            Self::Words => StructuralLoss::words(),
+            Self::Graph => StructuralLoss::graph(),
+        }
+    }
+}
+
+/// A batch and what it should become.
+#[derive(Clone, Copy, Debug)]
+pub struct Task<'a> {
+    /// The graphs.
+    pub batch: &'a GraphBatch,
+    /// Their targets.
+    pub labelling: &'a Labelling,
+}
+
+/// What an objective says about a batch.
+#[derive(Clone, Debug)]
+pub struct Assessment<S> {
+    /// The loss of each graph; infinite where its target cannot be reached.
+    pub losses: Vec<f64>,
+    /// How many alignments did not converge.
+    pub unconverged: usize,
+    /// The gradient of the sum of the finite losses.
+    pub upstream: Upstream<S>,
+}
+
+impl Objective {
+    /// The loss for outcomes of `labels`.
+    pub fn new(loss: StructuralLoss, window: Option<usize>, labels: &LabelInventory) -> Self {
+        let symbol_kinds = labels.symbols().iter().map(|symbol| kind_of(symbol)).collect();
+        Self { loss, window, symbol_kinds }
+    }
+
+    /// The loss of each graph of a morphed batch, and the gradient.
+    ///
+    /// Where gates are costs, a candidate that a realised plan merged away costs `-ln g`, as in the marginal: the loss of
+    /// a plan is then an upper bound of the marginal loss.
+    ///
+    /// # Errors
+    /// [`LossError`] if labelling and batch do not fit together.
+    pub fn assess<S: Scalar>(&self, task: Task<'_>, morphed: &MorphedGraph<S>) -> Result<Assessment<S>, LossError> {
+        let mut upstream = Upstream::zeros(morphed);
+        let mut losses = Vec::with_capacity(task.batch.graphs());
+        let mut unconverged = 0;
+        for graph in 0..task.batch.graphs() {
+            let example = Example { objective: self, task, morphed, graph };
+            let predicted = example.predicted();
+            let nodes = task.labelling.targets[graph].len();
+            let answer = self.loss.evaluate(&predicted, &Target { nodes, edges: Vec::new(), chain: true })?;
+            let mut loss = answer.value.widen();
+            unconverged += usize::from(answer.alignment.status == crate::loss::Status::NotConverged);
+            if loss.is_finite() {
+                example.hand_up(&predicted, answer.gradient, &mut upstream);
+                if self.loss.gate == Gate::Cost {
+                    loss += example.merged(&mut upstream);
+                }
+            }
+            losses.push(loss);
+        }
+        Ok(Assessment { losses, unconverged, upstream })
+    }
+}
+
+/// One graph of the batch.
+#[derive(Clone, Copy)]
+struct Example<'a, S> {
+    objective: &'a Objective,
+    task: Task<'a>,
+    morphed: &'a MorphedGraph<S>,
+    graph: usize,
+}
+
+impl<S: Scalar> Example<'_, S> {
+    fn predicted(&self) -> Predicted<S> {
+        let rows = self.morphed.topology.range(self.graph);
+        let target = &self.task.labelling.targets[self.graph];
+        let (n, m) = (rows.len(), target.len());
+        let band = match self.objective.window {
+            Some(half_width) if m > 2 * half_width => Band::window(n, m, half_width),
+            _ => Band::dense(n, m),
+        };
+        let gates = &self.morphed.gates;
+        let of_kept =
+            |values: &[S]| -> Vec<S> { self.morphed.kept[rows.clone()].iter().map(|&c| values[c as usize]).collect() };
+        let log_label = Banded::from_fn(&band, |i, j| self.log_label(rows.start + i, target[j]));
+        let kind = (self.objective.loss.node.kind > 0.0).then(|| {
+            let kinds = &self.task.labelling.target_kinds[self.graph];
+            let shares = self.kind_shares();
+            Banded::from_fn(&band, |i, j| shares[[i, kinds[j] as usize]])
+        });
+        Predicted {
+            log_stay: of_kept(&gates.log_stay),
+            log_merge: of_kept(&gates.log_merge),
+            log_label,
+            kind,
+            edges: self.edges(),
+            chain: self.morphed.topology.is_chain(),
+        }
+    }
+
+    /// `ln p_row(label)`: the symbol and a copy of the same label add.
+    fn log_label(&self, row: usize, label: u32) -> S {
+        let (symbol, copy) = self.outcomes(row, label);
+        let row = self.morphed.log_label.row(row);
+        match (symbol, copy) {
+            (Some(symbol), Some(copy)) => log_add(row[symbol], row[copy]),
+            (Some(outcome), None) | (None, Some(outcome)) => row[outcome],
+            (None, None) => S::neg_infinity(),
+        }
+    }
+
+    /// The outcomes by which a row writes a label: its symbol, and `Copy`.
+    fn outcomes(&self, row: usize, label: u32) -> (Option<usize>, Option<usize>) {
+        let copy = self.morphed.log_label.ncols() - 1;
+        let origin = self.morphed.origin[row] as usize;
+        let symbol = (label as usize) < copy;
+        let copies = label != NO_LABEL && self.task.labelling.copies[origin] == label;
+        (symbol.then_some(label as usize), copies.then_some(copy))
+    }
+
+    /// The probability of each kind for each row: nodes of the graph x kinds.
+    fn kind_shares(&self) -> Array2<S> {
+        let rows = self.morphed.topology.range(self.graph);
+        let mut shares = Array2::zeros((rows.len(), NodeKind::ALL.len()));
+        for (i, row) in rows.enumerate() {
+            for (outcome, &log) in self.morphed.log_label.row(row).iter().enumerate() {
+                shares[[i, self.kind_of_outcome(row, outcome)]] += log.exp();
+            }
+        }
+        shares
+    }
+
+    fn kind_of_outcome(&self, row: usize, outcome: usize) -> usize {
+        let copied = || self.task.labelling.copy_kinds[self.morphed.origin[row] as usize];
+        *self.objective.symbol_kinds.get(outcome).unwrap_or(&copied()) as usize
+    }
+
+    /// Explicit edges between the output nodes, by their place in the graph.
+    fn edges(&self) -> Vec<WeightedEdge<S>> {
+        let rows = self.morphed.topology.range(self.graph);
+        let place = |node: u32| node as usize - rows.start;
+        let incoming = self.morphed.topology.incoming();
+        rows.clone()
+            .flat_map(|row| incoming.of(row))
+            .map(|&Edge { source, target, kind, weight }| WeightedEdge {
+                source: place(source),
+                target: place(target),
+                kind,
+                weight: S::lit(f64::from(weight)),
+            })
+            .collect()
+    }
+
+    /// Adds the gradient of the structural loss to what goes up into the network.
+    fn hand_up(
+        &self,
+        predicted: &Predicted<S>,
+        gradient: crate::loss::PredictedGradient<S>,
+        upstream: &mut Upstream<S>,
+    ) {
+        let rows = self.morphed.topology.range(self.graph);
+        for (i, &c) in self.morphed.kept[rows.clone()].iter().enumerate() {
+            upstream.gates.log_stay[c as usize] += gradient.log_stay[i];
+            upstream.gates.log_merge[c as usize] += gradient.log_merge[i];
+        }
+        let target = &self.task.labelling.targets[self.graph];
+        let band = predicted.log_label.band();
+        for i in 0..rows.len() {
+            let row = rows.start + i;
+            let dlog = gradient.log_label.row(i);
+            for ((j, &d), &total) in band.range(i).zip(dlog).zip(predicted.log_label.row(i)) {
+                if d == S::zero() {
+                    continue;
+                }
+                let (symbol, copy) = self.outcomes(row, target[j]);
+                for outcome in [symbol, copy].into_iter().flatten() {
+                    let share = (self.morphed.log_label[[row, outcome]] - total).exp();
+                    upstream.log_label[[row, outcome]] += d * share;
+                }
+            }
+        }
+        if let Some(dkind) = gradient.kind {
+            let kinds = &self.task.labelling.target_kinds[self.graph];
+            for i in 0..rows.len() {
+                let mut dshares = [S::zero(); NodeKind::ALL.len()];
+                for (j, &d) in band.range(i).zip(dkind.row(i)) {
+                    dshares[kinds[j] as usize] += d;
+                }
+                self.hand_up_kinds(rows.start + i, &dshares, upstream);
+            }
+        }
+    }
+
+    fn hand_up_kinds(&self, row: usize, dshares: &[S], upstream: &mut Upstream<S>) {
+        let log: ArrayView1<'_, S> = self.morphed.log_label.row(row);
+        for (outcome, &log) in log.iter().enumerate() {
+            upstream.log_label[[row, outcome]] += dshares[self.kind_of_outcome(row, outcome)] * log.exp();
+        }
+    }
+
+    /// The cost of the candidates that a plan merged away.
+    fn merged(&self, upstream: &mut Upstream<S>) -> f64 {
+        let candidates = &self.morphed.candidate_offsets[self.graph..self.graph + 2];
+        let mut kept = self.morphed.kept[self.morphed.topology.range(self.graph)].iter().peekable();
+        let mut cost = 0.0;
+        for c in candidates[0]..candidates[1] {
+            if kept.next_if(|&&stays| stays == c).is_none() {
+                cost -= self.morphed.gates.log_merge[c as usize].widen();
+                upstream.gates.log_merge[c as usize] -= S::one();
+            }
+        }
+        cost
+    }
+}
+
+/// `ln(exp a + exp b)`.
+fn log_add<S: Scalar>(a: S, b: S) -> S {
+    let (low, high) = if a < b { (a, b) } else { (b, a) };
+    if low == S::neg_infinity() { high } else { high + (low - high).exp().ln_1p() }
+}

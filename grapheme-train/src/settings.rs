@@ -1,0 +1,140 @@
+//! Settings of a run, as plain data: what `config.json` holds.
+
+use crate::data::{LabelInventory, TargetUnits};
+use crate::estimator::EstimatorName;
+use crate::loss::StructuralLoss;
+use crate::optim::{AdamWSettings, ScheduleSettings};
+use grapheme_core::NetworkConfig;
+use grapheme_core::layers::RoundKind;
+use grapheme_core::network::StageConfig;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Everything that a run was asked to do. Together with the data it determines every bit of the result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The version of this format.
+    pub version: u32,
+    /// Where the examples come from.
+    pub data: DataConfig,
+    /// What is trained.
+    pub model: ModelSpec,
+    /// How.
+    pub training: TrainingSettings,
+}
+
+/// The version of [`RunConfig`] that this program writes and reads.
+pub const CONFIG_VERSION: u32 = 1;
+
+/// The files of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Training examples.
+    pub train: PathBuf,
+    /// Held-out examples.
+    pub dev: PathBuf,
+    /// Whether malformed lines are left out instead of stopping the run.
+    pub skip_bad: bool,
+    /// A hash of all examples, so that a run does not resume on other data.
+    pub fingerprint: String,
+}
+
+/// What a model is: enough to build it, train it and read its output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSpec {
+    /// What a label stands for.
+    pub units: TargetUnits,
+    /// The labels.
+    pub labels: LabelInventory,
+    /// The network.
+    pub network: NetworkConfig,
+    /// How a gradient is taken through its morphs.
+    pub estimator: EstimatorName,
+    /// What a predicted graph costs.
+    pub loss: StructuralLoss,
+    /// Half width of the band of the assignment; none for every pair.
+    pub window: Option<usize>,
+}
+
+/// How a model is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingSettings {
+    /// Of the fresh parameters, the order of examples and dropout.
+    pub seed: u64,
+    /// Passes over the training examples.
+    pub epochs: usize,
+    /// Wall-clock limit; the schedule then follows the clock, so such a run is not repeatable.
+    pub minutes: Option<f64>,
+    /// Examples a step.
+    pub batch: usize,
+    /// Examples a lane: a batch is cut into lanes of this size, whatever the number of threads.
+    pub lane: usize,
+    /// The optimiser.
+    pub adamw: AdamWSettings,
+    /// The learning rate.
+    pub schedule: ScheduleSettings,
+    /// Largest norm of a gradient.
+    pub clip: f64,
+    /// Decay of the weight average.
+    pub average: f64,
+    /// Epochs without a better dev figure before training stops; 0 for never.
+    pub patience: usize,
+}
+
+impl Default for TrainingSettings {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            epochs: 10,
+            minutes: None,
+            batch: 32,
+            lane: 16,
+            adamw: AdamWSettings::default(),
+            schedule: ScheduleSettings::default(),
+            clip: 2.0,
+            average: 0.998,
+            patience: 0,
+        }
+    }
+}
+
+/// Networks that were found to work, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Preset {
+    /// The default: one gated and two recurrent rounds, width 128.
+    Words,
+    /// Three gated rounds, width 32: fast, and of constant depth for very long inputs.
+    Tiny,
+    /// Two gated and three recurrent rounds, width 192.
+    Large,
+}
+
+impl Preset {
+    /// The network, for a given number of outcomes and of slots.
+    pub fn network(self, outcomes: usize, slots: usize) -> NetworkConfig {
+        let gated = |distance| RoundKind::Gated { distance };
+        let (width, buckets, rounds) = match self {
+            Self::Words => (128, 1024, vec![gated(1), RoundKind::Recurrent, RoundKind::Recurrent]),
+            Self::Tiny => (32, 512, vec![gated(1), gated(2), gated(4)]),
+            Self::Large => {
+                let recurrent = RoundKind::Recurrent;
+                (192, 1024, vec![gated(1), gated(2), recurrent, recurrent, recurrent])
+            }
+        };
+        NetworkConfig {
+            width,
+            buckets,
+            hashes: 2,
+            outcomes,
+            stages: vec![StageConfig { rounds, slots }],
+            gate_rank: 16,
+            temperature: 1.0,
+            dropout: if self == Self::Tiny { 0.0 } else { 0.2 },
+            embedding_dropout: if self == Self::Tiny { 0.0 } else { 0.1 },
+        }
+    }
+}
