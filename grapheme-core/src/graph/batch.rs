@@ -19,9 +19,9 @@ pub const END_CODE: u32 = 0x11_0001;
 /// cluster number keeps them together. The original text is kept, so nothing is lost: not even whether an accent was
 /// composed.
 ///
-/// Decomposition is cluster by cluster. For a text this is the NFD of the whole, since code points that are reordered
-/// never stand on two sides of a boundary: one with a combining class attaches to what precedes it. (A code point newer
-/// than the segmentation tables, U+0300 to U+10FFFF unassigned there, could be an exception.)
+/// Decomposition is cluster by cluster. For a text this is the NFD of the whole: canonical order moves marks only, and a
+/// mark is in one cluster with what precedes it. Marks that Unicode 18 added are an exception, as long as the tables for
+/// segmentation are those of Unicode 17: each is still a cluster by itself, so it keeps its place.
 ///
 /// Memory is 9 bytes a node and 4 bytes a grapheme, the text itself, and 4 bytes a graph: 14 bytes a node in ASCII, less
 /// in scripts with several nodes a grapheme. Explicit edges come on top. [`Self::bytes_per_node`] measures it.
