@@ -169,7 +169,7 @@ impl GraphBatch {
         }
     }
 
-    /// Bytes held in memory for each node, explicit edges aside; 0 for an empty batch.
+    /// Bytes held in memory for each node, explicit edges aside; for an empty batch all of them.
     pub fn bytes_per_node(&self) -> f64 {
         let words = self.codes.capacity() + self.clusters.capacity() + self.starts.capacity();
         let words = words + self.topology.offsets().len();
@@ -204,7 +204,6 @@ fn lay_out(
     let inner = graph.as_petgraph();
     // The first and the last code point of each node, by its index in the petgraph graph.
     let mut spans = vec![(0, 0); inner.node_indices().next_back().map_or(0, |last| last.index() + 1)];
-    let mut sources = Vec::new();
     let mut sinks = Vec::new();
 
     let begin = index(builder.nodes())?;
@@ -220,7 +219,7 @@ fn lay_out(
                 inner.edges_directed(node, direction).all(|edge| edge.weight().kind != EdgeKind::Sequential)
             };
             if is_end(Direction::Incoming) {
-                sources.push(first);
+                edges.push(sequential(begin, first));
             }
             if is_end(Direction::Outgoing) {
                 sinks.push(last);
@@ -238,7 +237,6 @@ fn lay_out(
         }
     }
     if !chain {
-        edges.extend(sources.iter().map(|&first| sequential(begin, first)));
         edges.extend(sinks.iter().map(|&last| sequential(last, end)));
         if graph.node_count() == 0 {
             edges.push(sequential(begin, end));
