@@ -19,9 +19,9 @@ pub const END_CODE: u32 = 0x11_0001;
 /// cluster number keeps them together. The original text is kept, so nothing is lost: not even whether an accent was
 /// composed.
 ///
-/// Decomposition is cluster by cluster. For a text this is the NFD of the whole, since code points that are reordered
-/// never stand on two sides of a boundary: one with a combining class attaches to what precedes it. (A code point newer
-/// than the segmentation tables, U+0300 to U+10FFFF unassigned there, could be an exception.)
+/// Decomposition is cluster by cluster. For a text this is the NFD of the whole: canonical order moves marks only, and a
+/// mark is in one cluster with what precedes it. Marks that Unicode 18 added are an exception, as long as the tables for
+/// segmentation are those of Unicode 17: each is still a cluster by itself, so it keeps its place.
 ///
 /// Memory is 9 bytes a node and 4 bytes a grapheme, the text itself, and 4 bytes a graph: 14 bytes a node in ASCII, less
 /// in scripts with several nodes a grapheme. Explicit edges come on top. [`Self::bytes_per_node`] measures it.
@@ -169,7 +169,7 @@ impl GraphBatch {
         }
     }
 
-    /// Bytes held in memory for each node, explicit edges aside; 0 for an empty batch.
+    /// Bytes held in memory for each node, explicit edges aside; for an empty batch all of them.
     pub fn bytes_per_node(&self) -> f64 {
         let words = self.codes.capacity() + self.clusters.capacity() + self.starts.capacity();
         let words = words + self.topology.offsets().len();
@@ -204,7 +204,6 @@ fn lay_out(
     let inner = graph.as_petgraph();
     // The first and the last code point of each node, by its index in the petgraph graph.
     let mut spans = vec![(0, 0); inner.node_indices().next_back().map_or(0, |last| last.index() + 1)];
-    let mut sources = Vec::new();
     let mut sinks = Vec::new();
 
     let begin = index(builder.nodes())?;
@@ -220,7 +219,7 @@ fn lay_out(
                 inner.edges_directed(node, direction).all(|edge| edge.weight().kind != EdgeKind::Sequential)
             };
             if is_end(Direction::Incoming) {
-                sources.push(first);
+                edges.push(sequential(begin, first));
             }
             if is_end(Direction::Outgoing) {
                 sinks.push(last);
@@ -238,7 +237,6 @@ fn lay_out(
         }
     }
     if !chain {
-        edges.extend(sources.iter().map(|&first| sequential(begin, first)));
         edges.extend(sinks.iter().map(|&last| sequential(last, end)));
         if graph.node_count() == 0 {
             edges.push(sequential(begin, end));

@@ -1,6 +1,6 @@
 //! Grapheme graphs as DOT, to look at, and as JSON, to keep and to exchange.
 
-use super::{EdgeKind, GraphError, GraphemeGraph};
+use super::{EdgeKind, GraphError, GraphemeEdge, GraphemeGraph};
 use petgraph::stable_graph::NodeIndex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -120,8 +120,8 @@ impl GraphemeGraph {
     /// Reads what [`Self::to_json`] writes, or what a person wrote: `activation` and `weight` may be left out, and nodes
     /// may stand in any order. The node at place `i` of `nodes` gets index `i`.
     ///
-    /// `O(bytes + edges log edges)` where edges lead from earlier to later nodes, as they do when written by
-    /// [`Self::to_json`]; each that does not costs up to the part of the graph between its nodes.
+    /// `O(bytes + edges log edges)`. Where all edges lead from earlier to later nodes, as [`Self::to_json`] writes them,
+    /// the topological order of the graph is that of `nodes`.
     ///
     /// # Errors
     /// Any [`JsonError`], with the place of the node or edge: empty labels, numbers that are not finite, dangling edges,
@@ -153,6 +153,7 @@ impl GraphemeGraph {
         }
         let nodes = graph.node_count();
         let mut seen = BTreeSet::new();
+        let mut edges = Vec::with_capacity(plain.edges.len());
         for (index, edge) in plain.edges.iter().enumerate() {
             let &PlainEdge { source, target, kind, weight } = edge;
             if let Some(&node) = [source, target].iter().find(|&&node| node >= nodes) {
@@ -161,11 +162,10 @@ impl GraphemeGraph {
             if !seen.insert(edge.key()) {
                 return Err(JsonError::Duplicate { index, from: source, to: target, kind });
             }
-            graph
-                .connect(NodeIndex::new(source), NodeIndex::new(target), kind, weight)
-                .map_err(|cause| JsonError::Edge { index, cause })?;
+            let edge = GraphemeEdge::new(kind, weight).map_err(|cause| JsonError::Edge { index, cause })?;
+            edges.push((NodeIndex::new(source), NodeIndex::new(target), edge));
         }
-        Ok(graph)
+        graph.connect_all(&edges).map_err(|(index, cause)| JsonError::Edge { index, cause })
     }
 }
 

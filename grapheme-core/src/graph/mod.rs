@@ -3,7 +3,7 @@
 //! - [`GraphemeGraph`] is the form that people build, inspect, edit and print: a petgraph graph with one node a grapheme,
 //!   free of cycles by type, with DOT and JSON. Start here to look at a graph or to write one by hand.
 //! - [`GraphBatch`] is the form that is computed on: many graphs as flat arrays, one node a code point of the canonical
-//!   decomposition. Built straight from text it is more than ten times as fast and small as the other.
+//!   decomposition. Built straight from text it is 2 (emoji) to 30 (ASCII) times as fast as the other and takes a tenth of the memory.
 //!
 //! Text goes in through `from_text` or `from_texts` and comes out to the byte. [`GraphBatch::from_graphs`] leads from the
 //! first form to the second; a graph made from a text and the text itself give the same batch. Who is joined to whom in
