@@ -8,6 +8,17 @@ use thiserror::Error;
 /// Why a file or folder of examples could not be loaded.
 #[derive(Debug, Error)]
 pub enum DataError {
+    /// The examples are not those that a run began with.
+    #[error(
+        "{}: the examples changed since the run in {} began; restore them, or train anew with --overwrite",
+        train.display(), run.display()
+    )]
+    Changed {
+        /// The training file.
+        train: PathBuf,
+        /// The run's folder.
+        run: PathBuf,
+    },
     /// Nothing is at the path.
     #[error("{}: no such file or folder; check the path", path.display())]
     Missing {

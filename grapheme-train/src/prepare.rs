@@ -1,0 +1,187 @@
+//! From files and wishes to a run that can start: units, labels, slots, and what to warn of.
+
+use crate::data::{BadLines, DataError, Dataset, Example, LabelInventory, Loader, Split, TargetUnits, propose};
+use crate::estimator::EstimatorName;
+use crate::loss::{Gate, StructuralLoss};
+use crate::objective::LossName;
+use crate::settings::{CONFIG_VERSION, DataConfig, ModelSpec, Preset, RunConfig, TrainingSettings};
+use crate::trainer::{Reachable, needed_slots};
+use std::path::{Path, PathBuf};
+
+/// What a person asked of the model; everything else follows from the data.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Wishes {
+    /// The network to start from.
+    pub preset: Preset,
+    /// Units of the targets; none to propose them.
+    pub units: Option<TargetUnits>,
+    /// Candidates a node; none for the fewest that reach nearly every target.
+    pub slots: Option<usize>,
+    /// The loss.
+    pub loss: LossName,
+    /// The estimator; none for the one that goes with the loss.
+    pub estimator: Option<EstimatorName>,
+    /// Half width of the band of the assignment.
+    pub window: Option<usize>,
+    /// Features a node, if not those of the preset.
+    pub width: Option<usize>,
+    /// Dropout of messages, if not that of the preset.
+    pub dropout: Option<f64>,
+}
+
+/// Where examples come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A folder with `train.*` and `dev.*`.
+    Folder(PathBuf),
+    /// Two files.
+    Files {
+        /// Training examples.
+        train: PathBuf,
+        /// Held-out examples.
+        dev: PathBuf,
+    },
+}
+
+/// A run before its first step.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// All settings.
+    pub config: RunConfig,
+    /// Training examples.
+    pub train: Split,
+    /// Held-out examples.
+    pub dev: Split,
+    /// What a person should know.
+    pub notes: Vec<String>,
+    /// What a person should worry about.
+    pub warnings: Vec<String>,
+}
+
+/// How many of the training examples the proposed number of slots must reach.
+const REACH: f64 = 0.995;
+/// More slots than this are never proposed: a target that much longer than its input is no rewriting of it.
+const MOST_SLOTS: usize = 8;
+/// What an insertion costs in the `words` loss of a realised plan, which may keep fewer nodes than there are units: about
+/// the log probability of a unit that was not thought of.
+const INSERTION: f64 = 10.0;
+
+/// Loads the examples and settles every setting.
+///
+/// # Errors
+/// [`DataError`] naming file, line and cure.
+pub fn prepare(
+    source: &Source,
+    bad_lines: BadLines,
+    wishes: Wishes,
+    training: TrainingSettings,
+) -> Result<Prepared, DataError> {
+    let loader = Loader { bad_lines, ..Loader::default() };
+    let (train, dev) = match source {
+        Source::Folder(folder) => {
+            let Dataset { train, dev, .. } = loader.folder(folder)?;
+            (train, dev)
+        }
+        Source::Files { train, dev } => (loader.file(train)?, loader.file(dev)?),
+    };
+    let (mut notes, mut warnings) = (Vec::new(), Vec::new());
+    let units = wishes.units.unwrap_or_else(|| {
+        let (units, because) = propose(train.targets());
+        notes.push(because);
+        units
+    });
+    let (train, dev) = (loader.check_units(train, units)?, loader.check_units(dev, units)?);
+    for split in [&train, &dev] {
+        if split.skipped().count() > 0 {
+            warnings.push(split.skipped().to_string());
+        }
+    }
+    let labels = LabelInventory::of(train.targets(), units);
+    let estimator = wishes.estimator.unwrap_or(match wishes.loss {
+        LossName::Words => EstimatorName::Marginal,
+        LossName::Graph => EstimatorName::Pathwise,
+    });
+    let mut network = wishes.preset.network(labels.outcomes(), wishes.slots.unwrap_or(1));
+    network.width = wishes.width.unwrap_or(network.width);
+    network.dropout = wishes.dropout.unwrap_or(network.dropout);
+    let loss = loss_for(wishes.loss, estimator);
+    let mut model = ModelSpec { units, labels, network, estimator, loss, window: wishes.window };
+    if wishes.slots.is_none() {
+        let slots = propose_slots(train.examples(), &model);
+        model.network.stages.iter_mut().for_each(|stage| stage.slots = slots);
+        notes.push(format!("Slots: {slots} candidates a node, the fewest from 2 that reach nearly every target."));
+    }
+    warn_of_unreachable(&train, &model, &mut warnings);
+    let data = DataConfig {
+        train: train.path().to_owned(),
+        dev: dev.path().to_owned(),
+        skip_bad: bad_lines == BadLines::Skip,
+        fingerprint: fingerprint(&[&train, &dev]),
+    };
+    let config = RunConfig { version: CONFIG_VERSION, data, model, training };
+    Ok(Prepared { config, train, dev, notes, warnings })
+}
+
+/// Loads the examples of a run that is to go on.
+///
+/// # Errors
+/// [`DataError`], also where the examples are not those that the run began with.
+pub fn reload(config: RunConfig, folder: &Path) -> Result<Prepared, DataError> {
+    let bad_lines = if config.data.skip_bad { BadLines::Skip } else { BadLines::Stop };
+    let loader = Loader { bad_lines, ..Loader::default() };
+    let load = |path: &Path| loader.file(path).and_then(|split| loader.check_units(split, config.model.units));
+    let (train, dev) = (load(&config.data.train)?, load(&config.data.dev)?);
+    let found = fingerprint(&[&train, &dev]);
+    if found != config.data.fingerprint {
+        return Err(DataError::Changed { train: config.data.train, run: folder.to_owned() });
+    }
+    Ok(Prepared { config, train, dev, notes: Vec::new(), warnings: Vec::new() })
+}
+
+fn loss_for(name: LossName, estimator: EstimatorName) -> StructuralLoss {
+    let mut loss = name.settings();
+    if loss.gate == Gate::Cost && estimator == EstimatorName::Pathwise {
+        loss.insertion = Some(INSERTION);
+    }
+    loss
+}
+
+fn propose_slots(examples: &[Example], spec: &ModelSpec) -> usize {
+    let mut needed: Vec<usize> = examples.iter().map(|example| needed_slots(example, spec)).collect();
+    needed.sort_unstable();
+    let enough = ((needed.len() as f64 * REACH).ceil() as usize).clamp(1, needed.len().max(1));
+    needed.get(enough - 1).copied().unwrap_or(1).clamp(2, MOST_SLOTS)
+}
+
+fn warn_of_unreachable(train: &Split, spec: &ModelSpec, warnings: &mut Vec<String>) {
+    let unreachable = Reachable::new(train.examples(), spec).unreachable;
+    if let Some(&first) = unreachable.first() {
+        let slots = spec.network.stages.last().map_or(1, |stage| stage.slots);
+        warnings.push(format!(
+            "{}: {} of {} examples skipped, because {slots} candidates a node cannot write targets that long (the first \
+             is in line {}); raise --slots to learn them",
+            train.path().display(),
+            unreachable.len(),
+            train.examples().len(),
+            train.line(first),
+        ));
+    }
+}
+
+/// A 64-bit FNV-1a hash of all texts, in hexadecimal: enough to notice that a file changed, not to keep out an enemy.
+fn fingerprint(splits: &[&Split]) -> String {
+    let mut hash = 0xCBF2_9CE4_8422_2325_u64;
+    let mut eat = |bytes: &[u8]| {
+        for &byte in bytes.iter().chain(&[0xFF]) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3);
+        }
+    };
+    for split in splits {
+        for example in split.examples() {
+            eat(example.input.as_bytes());
+            eat(example.target.as_bytes());
+        }
+        eat(b"");
+    }
+    format!("{hash:016x}")
+}
