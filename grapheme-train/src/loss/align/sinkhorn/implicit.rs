@@ -5,14 +5,14 @@
 //!
 //! `[diag(P 1)  P; P^T  diag(P^T 1)] [x; y] = [W 1; W^T 1]`,
 //!
-//! and then `dC_ij = (P_ij (x_i + y_j) - W_ij) / epsilon`, `da_i = x_i`, `db_j = y_j`. Adding a constant to `x` and taking
-//! it from `y` changes nothing, so the system is singular; it is consistent, and the potential of the dummy column is
-//! fixed at 0 after it is solved (conjugate gradients converge faster on the singular system than on the fixed one).
+//! and then `dC_ij = (P_ij (x_i + y_j) - W_ij) / epsilon`, `da_i = x_i`, `db_j = y_j`. Adding a constant to `x` and
+//! taking it from `y` changes nothing, so the system is singular. It is consistent, which is all that conjugate gradients
+//! ask for; the potential of the dummy column is fixed at 0 afterwards.
 //!
-//! Rows are eliminated: with `Q` the conditional distributions of the rows, `x = Q o U 1 - Q y`, which also holds in rows
-//! without mass, and `(diag(P^T 1) - Q^T diag(P 1) Q) y = W^T 1 - Q^T W 1`. That Schur complement is solved by conjugate gradients
-//! preconditioned by its diagonal rather than by Cholesky: it needs only products with `Q`, so a band stays a band, and in
-//! `m` unknowns it is done in about as many steps.
+//! Rows are eliminated: with `Q` the conditional distributions of the rows, `x = Q o U 1 - Q y`, which also holds in
+//! rows without mass, and `(diag(P^T 1) - Q^T diag(P 1) Q) y = W^T 1 - Q^T W 1`. That Schur complement is solved by
+//! conjugate gradients preconditioned by its diagonal rather than by Cholesky: it needs only products with `Q`, so a
+//! band stays a band, and in `m` unknowns it is done in about as many steps.
 
 use super::bordered::{Bordered, dot};
 use super::{BorderedGradient, Potentials, Sinkhorn, Value};

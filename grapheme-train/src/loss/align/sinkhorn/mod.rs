@@ -1,7 +1,7 @@
 //! Assignment in any order: entropic optimal transport.
 //!
-//! The problem is bordered by a dummy row and a dummy column, which deletions and insertions go to. With `a` the masses of
-//! the `n + 1` rows, `b` those of the `m + 1` columns and `T` the sum of either, the plan minimises
+//! The problem is bordered by a dummy row and a dummy column, which deletions and insertions go to. With `a` the masses
+//! of the `n + 1` rows, `b` those of the `m + 1` columns and `T` the sum of either, the plan minimises
 //!
 //! `<C, P> + epsilon KL(P | a b^T / T)` over `P >= 0` with row sums `a` and column sums `b`.
 //!
@@ -28,8 +28,8 @@ use serde::{Deserialize, Serialize};
 pub enum Value {
     /// `<C, P>`: what the plan costs.
     TransportCost,
-    /// `<C, P> + epsilon KL(P | a b^T / T)`, evaluated as its dual. Its gradient is the plan itself, with no linear system
-    /// to solve, and an error `r` of the plan moves it by only `O(r^2)`.
+    /// `<C, P> + epsilon KL(P | a b^T / T)`, evaluated as its dual. Its gradient is the plan itself, with no linear
+    /// system to solve, and an error `r` of the plan moves it by only `O(r^2)`.
     Regularised,
 }
 
@@ -79,9 +79,9 @@ pub struct Sinkhorn {
 impl Default for Sinkhorn {
     fn default() -> Self {
         Self {
-            epsilon: 0.1,
+            epsilon: 0.05,
             anneal_from: 1.0,
-            anneal_decay: 0.8,
+            anneal_decay: 0.5,
             max_iterations: 1000,
             tolerance: 1e-9,
             value: Value::TransportCost,
@@ -137,8 +137,8 @@ impl Sinkhorn {
             let epsilon = self.epsilon_at(t);
             let misplaced = bordered.sweep(epsilon, &mut potentials, &mut sums, &mut terms);
             record(&potentials);
-            // What was misplaced is known of the potentials before the sweep, and a sweep only improves on them. Half of
-            // the tolerance is left to rounding.
+            // What was misplaced is known of the potentials before the sweep, and a sweep only improves on them. Half
+            // of the tolerance is left to rounding.
             let settled = t > 0 && self.epsilon_at(t - 1) == self.epsilon;
             if settled && misplaced <= 0.5 * self.tolerance {
                 return (t + 1, potentials);
