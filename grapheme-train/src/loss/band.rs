@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 /// Which entries of an `n x m` matrix exist: one contiguous range of columns for each row.
 ///
-/// Invariant: neither the first nor the last column of a row decreases from row to row, the first row begins at column 0
-/// and the last row ends at column `m`. So a monotone path leads from corner to corner.
+/// Invariant: neither the first nor the last column of a row decreases from row to row, the first row begins at column
+/// 0 and the last row ends at column `m`. So a monotone path leads from corner to corner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Band {
     columns: usize,

@@ -22,15 +22,15 @@ pub struct CliqueCost<S> {
 /// The distance between the local densities of a predicted graph and of a target graph with `target_nodes` nodes.
 ///
 /// The density of node `i` for edge kind `c` is the weighted clustering coefficient (Zhang and Horvath, A general
-/// framework for weighted gene co-expression network analysis, 2005) with its numerator split by the kind of the closing
-/// edge, on the graph without directions:
+/// framework for weighted gene co-expression network analysis, 2005) with its numerator split by the kind of the
+/// closing edge, on the graph without directions:
 ///
 /// `sum_{j != k} w_ij w_ik w^c_jk / ((sum_j w_ij)^2 - sum_j w_ij^2)`, 0 where the denominator is 0,
 ///
 /// with `w_ij` the weight of all edges between `i` and `j`. A predicted edge weighs `w a_i a_k`. For each kind the
 /// densities of the nodes of each graph form a uniform distribution on the line; the cost is the sum over kinds of the
-/// squared 2-Wasserstein distance between the two, which sorting solves. A graph without nodes counts as one node of density 0.
-/// Two plain paths have no triangles, so they cost 0.
+/// squared 2-Wasserstein distance between the two, which sorting solves. A graph without nodes counts as one node of
+/// density 0. Two plain paths have no triangles, so they cost 0.
 ///
 /// All edges must lie within their graph. `O(n log n + m log m + sum_i degree_i^2 log degree)` time.
 pub fn clique_cost<S: Scalar>(
@@ -119,7 +119,8 @@ impl Neighbours {
         }
     }
 
-    /// Half the denominator of the density: pairs are summed, since the difference of squares cancels where weights are small.
+    /// Half the denominator of the density: pairs are summed, since the difference of squares cancels where weights are
+    /// small.
     fn pairs(&self, node: usize) -> f64 {
         let mut pairs = 0.0;
         self.each_pair(node, |first, second| pairs += first.weight * second.weight);

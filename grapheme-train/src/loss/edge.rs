@@ -45,11 +45,12 @@ pub struct EdgeCost<S> {
 ///
 /// over predicted edges `e = (i, k)` and target edges `e' = (j, l)`. With weights 1 this is the expected number of
 /// predicted edges without a counterpart plus target edges without one, the two ends of an edge being matched
-/// independently (the quadratic term of Gromov-Wasserstein and graph matching losses). Parallel edges of one kind count as
-/// one whose weight is their sum. Never negative if the rows of `P` sum to `a` or less and its columns to 1 or less.
+/// independently (the quadratic term of Gromov-Wasserstein and graph matching losses). Parallel edges of one kind count
+/// as one whose weight is their sum. Never negative if the rows of `P` sum to `a` or less and its columns to 1 or less.
 ///
 /// All edges must lie within the shape of `plan`, and `mass` must have one entry for each of its rows. Time:
-/// the sum over predicted edges of the target edges that leave the band of their source, so `O(edges x window)`, and a sort.
+/// the sum over predicted edges of the target edges that leave the band of their source, so `O(edges x window)`, and a
+/// sort.
 pub fn edge_cost<S: Scalar>(
     plan: &Banded<S>,
     mass: &[S],

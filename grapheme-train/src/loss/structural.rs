@@ -12,8 +12,8 @@ use grapheme_core::graph::EdgeKind;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// What the probability of staying, `1 - g_i`, does in the assignment. In edge and clique costs it is always the mass of
-/// the node.
+/// What the probability of staying, `1 - g_i`, does in the assignment. In edge and clique costs it is always the mass
+/// of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gate {
@@ -137,8 +137,8 @@ pub struct Predicted<S> {
     pub log_stay: Vec<S>,
     /// `log g_i`, the log probability that it merges away; `n`.
     pub log_merge: Vec<S>,
-    /// `log p_i(y_j)`, the log probability that node `i`, if it stays, carries the label of target `j`; `n x m`. Its band
-    /// is that of the assignment.
+    /// `log p_i(y_j)`, the log probability that node `i`, if it stays, carries the label of target `j`; `n x m`. Its
+    /// band is that of the assignment.
     pub log_label: Banded<S>,
     /// The probability that node `i` has the kind of target `j`, on the same band; without it no kind is compared.
     pub kind: Option<Banded<S>>,
@@ -233,8 +233,8 @@ pub enum LossError {
 }
 
 impl StructuralLoss {
-    /// The loss of one example and its gradient. The time of the assignment and of the costs of weight above 0; without edge
-    /// cost a monotone assignment needs no second pass.
+    /// The loss of one example and its gradient. The time of the assignment and of the costs of weight above 0; without
+    /// edge cost a monotone assignment needs no second pass.
     ///
     /// # Errors
     /// [`LossError`] if the parts do not fit together. That nothing fits, or that an iteration did not converge, is in

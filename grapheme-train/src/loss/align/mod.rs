@@ -24,7 +24,8 @@ pub struct Problem<S> {
 
 impl<S: Scalar> Problem<S> {
     /// Puts the parts together: `cost` (`n x m`) of matching `i` with `j`, `deletion` (`n`) of leaving a predicted node
-    /// unmatched, `insertion` (`m`) of leaving a target unmatched, and `mass` (`n`, in `[0, 1]`) of the predicted nodes.
+    /// unmatched, `insertion` (`m`) of leaving a target unmatched, and `mass` (`n`, in `[0, 1]`) of the predicted
+    /// nodes.
     ///
     /// # Errors
     /// [`LengthMismatch`] if the lengths differ from the shape of `cost`.

@@ -15,15 +15,15 @@ use std::ops::{Add, Mul, RangeInclusive, Sub};
 /// gradient with respect to mass is zero.
 ///
 /// Every *path* counts once. Where insertions are impossible each alignment is one path, so at `tau = 1` with costs
-/// `-log p` this is minus the log of the exact marginal. Where both are possible, an insertion next to a deletion can be
-/// taken in either order, and both orders count, as in any soft edit distance. As `tau -> 0` only the cheapest path is
-/// left: with unit costs the value is the Levenshtein distance.
+/// `-log p` this is minus the log of the exact marginal. Where both are possible, an insertion next to a deletion can
+/// be taken in either order, and both orders count, as in any soft edit distance. As `tau -> 0` only the cheapest path
+/// is left: with unit costs the value is the Levenshtein distance.
 ///
 /// `O(entries of the band)` time and memory. The recursion runs in `f64` whatever `S` is: the log weights of 100,000
-/// nodes are about `1e5`, where an `f32` resolves only `0.008`, and `f64` costs a quarter more time than `f32`. The forward pass keeps
-/// the conditional probability of each step into a point, all in `[0, 1]`, so the backward pass needs neither
-/// exponential nor logarithm, and nothing underflows that matters (Mensch and Blondel, Differentiable dynamic
-/// programming, ICML 2018).
+/// nodes are about `1e5`, where an `f32` resolves only `0.008`, while at 24 x 12 the forward pass takes 2.8
+/// microseconds in `f32` and 3.9 in `f64`. It keeps the conditional probability of each step into a point, between 0
+/// and 1, so the backward pass needs neither exponential nor logarithm, and nothing underflows that matters (Mensch and
+/// Blondel, Differentiable dynamic programming, ICML 2018).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Monotone {
     /// The temperature, in units of cost.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 /// Below this a sum of products of exponentials may have lost terms that matter to underflow.
 const UNDERFLOW: f64 = 1e-280;
 
-/// Costs and masses of all rows and columns. A bordered matrix is one vector, row after row: the entries of the band and
-/// then the one in the dummy column; at last the dummy row, which is full, and the corner.
+/// Costs and masses of all rows and columns. A bordered matrix is one vector, row after row: the entries of the band
+/// and then the one in the dummy column; at last the dummy row, which is full, and the corner.
 pub(super) struct Bordered {
     band: Arc<Band>,
     pub(super) cost: Vec<f64>,
@@ -100,7 +100,8 @@ impl Bordered {
     }
 
     /// One iteration, `f_i = -epsilon log sum_j b_j exp((g_j - C_ij) / epsilon)` and then
-    /// `g_j = -epsilon log sum_i a_i exp((f_i - C_ij) / epsilon)`. Returns the share of mass that the potentials misplaced before.
+    /// `g_j = -epsilon log sum_i a_i exp((f_i - C_ij) / epsilon)`. Returns the share of mass that the potentials
+    /// misplaced before.
     ///
     /// `sums` (one for each column) and `terms` are room to work in.
     pub(super) fn sweep(

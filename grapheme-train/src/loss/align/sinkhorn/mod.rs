@@ -1,7 +1,7 @@
 //! Assignment in any order: entropic optimal transport.
 //!
-//! The problem is bordered by a dummy row and a dummy column, which deletions and insertions go to. With `a` the masses of
-//! the `n + 1` rows, `b` those of the `m + 1` columns and `T` the sum of either, the plan minimises
+//! The problem is bordered by a dummy row and a dummy column, which deletions and insertions go to. With `a` the masses
+//! of the `n + 1` rows, `b` those of the `m + 1` columns and `T` the sum of either, the plan minimises
 //!
 //! `<C, P> + epsilon KL(P | a b^T / T)` over `P >= 0` with row sums `a` and column sums `b`.
 //!
@@ -15,12 +15,21 @@
 
 mod bordered;
 mod implicit;
+mod schur;
 mod unrolled;
 
 use super::{Aligner, Alignment, Problem, ProblemGradient, SettingError, Status, Upstream};
 use bordered::Bordered;
 use grapheme_core::Scalar;
+use schur::Schur;
 use serde::{Deserialize, Serialize};
+
+/// Newton steps begin when no more than this share of the mass is misplaced.
+const LEAP_BELOW: f64 = 1e-2;
+/// After a Newton step that failed, the next waits until this share of what was misplaced is left.
+const LEAP_AGAIN: f64 = 0.1;
+/// The longest Newton step, in units of epsilon: what the exponents of the plan change by.
+const LONGEST_LEAP: f64 = 3.0;
 
 /// Which number an alignment calls its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,8 +37,8 @@ use serde::{Deserialize, Serialize};
 pub enum Value {
     /// `<C, P>`: what the plan costs.
     TransportCost,
-    /// `<C, P> + epsilon KL(P | a b^T / T)`, evaluated as its dual. Its gradient is the plan itself, with no linear system
-    /// to solve, and an error `r` of the plan moves it by only `O(r^2)`.
+    /// `<C, P> + epsilon KL(P | a b^T / T)`, evaluated as its dual. Its gradient is the plan itself, with no linear
+    /// system to solve, and an error `r` of the plan moves it by only `O(r^2)`.
     Regularised,
 }
 
@@ -37,7 +46,8 @@ pub enum Value {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Differentiation {
-    /// Of the equations that hold at convergence: one symmetric linear system. Wrong as far as the residual is from 0.
+    /// Of the equations that hold at convergence: one symmetric linear system. Wrong as far as the residual is from 0,
+    /// so the iterations end in Newton steps, which solve the same system and square the residual.
     Implicit,
     /// Of the iterations that were run, converged or not. Runs them once more and keeps the potentials of each:
     /// `O((n + m) iterations)` memory.
@@ -79,9 +89,9 @@ pub struct Sinkhorn {
 impl Default for Sinkhorn {
     fn default() -> Self {
         Self {
-            epsilon: 0.1,
+            epsilon: 0.05,
             anneal_from: 1.0,
-            anneal_decay: 0.8,
+            anneal_decay: 0.5,
             max_iterations: 1000,
             tolerance: 1e-9,
             value: Value::TransportCost,
@@ -128,23 +138,59 @@ impl Sinkhorn {
         annealed.max(self.epsilon)
     }
 
-    /// Runs the iterations and shows each of them to `record`: the number of iterations run, and the potentials.
+    /// Runs the iterations and shows the potentials after each of them to `record`. Returns the number of iterations.
     fn solve(&self, bordered: &Bordered, mut record: impl FnMut(&Potentials)) -> (usize, Potentials) {
         let mut potentials = bordered.zero_potentials();
         let mut sums = vec![0.0; bordered.columns()];
         let mut terms = Vec::with_capacity(bordered.columns());
+        let mut leap_below = if self.differentiation == Differentiation::Implicit { LEAP_BELOW } else { -1.0 };
+        let (mut has_leapt, mut just_leapt) = (false, false);
+        let mut leapt_from: Option<(f64, Vec<f64>)> = None;
         for t in 0..self.max_iterations {
-            let epsilon = self.epsilon_at(t);
-            let misplaced = bordered.sweep(epsilon, &mut potentials, &mut sums, &mut terms);
+            // What was misplaced is known of the potentials before the sweep, if they came from a sweep at this
+            // epsilon; the sweep only improves on them.
+            let misplaced = bordered.sweep(self.epsilon_at(t), &mut potentials, &mut sums, &mut terms);
             record(&potentials);
-            // What was misplaced is known of the potentials before the sweep, and a sweep only improves on them. Half of
-            // the tolerance is left to rounding.
-            let settled = t > 0 && self.epsilon_at(t - 1) == self.epsilon;
-            if settled && misplaced <= 0.5 * self.tolerance {
+            if t == 0 || self.epsilon_at(t - 1) > self.epsilon || std::mem::take(&mut just_leapt) {
+                continue;
+            }
+            // A leap that did not halve what was misplaced is taken back.
+            if let Some((before, saved)) = leapt_from.take().filter(|(before, _)| misplaced > 0.5 * before) {
+                potentials.columns = saved;
+                leap_below = LEAP_AGAIN * before;
+                just_leapt = true;
+                continue;
+            }
+            // Half of the tolerance is left to rounding.
+            let done = misplaced <= 0.5 * self.tolerance;
+            // One leap is made even from there: it costs little and leaves hardly anything misplaced.
+            if misplaced <= leap_below && !(done && has_leapt) {
+                let saved = potentials.columns.clone();
+                just_leapt = self.leap(bordered, &mut potentials.columns);
+                if just_leapt {
+                    (leapt_from, has_leapt) = (Some((misplaced, saved)), true);
+                    continue;
+                }
+                leap_below = LEAP_AGAIN * misplaced;
+            }
+            if done {
                 return (t + 1, potentials);
             }
         }
         (self.max_iterations, potentials)
+    }
+
+    /// One Newton step for the potentials of the columns, those of the rows following from them. Refused, as false,
+    /// where it is longer than the quadratic model holds: groups of nodes with hardly any exchange would be torn apart.
+    fn leap(&self, bordered: &Bordered, columns: &mut [f64]) -> bool {
+        let schur = Schur::new(bordered, self.epsilon, columns);
+        let missing = bordered.column_mass.iter().zip(schur.column_sums()).map(|(mass, sum)| mass - sum).collect();
+        let step = schur.solve(missing);
+        let fits = step.iter().all(|y| y.abs() <= LONGEST_LEAP);
+        if fits {
+            columns.iter_mut().zip(step).for_each(|(g, y)| *g += self.epsilon * y);
+        }
+        fits
     }
 }
 
