@@ -1,7 +1,7 @@
 //! The backward pass of the whole network against finite differences, for every parameter and every input feature.
 
 use grapheme_core::check::{NumericGradient, Report};
-use grapheme_core::graph::GraphBatch;
+use grapheme_core::graph::{EdgeKind, GraphBatch, GraphemeGraph};
 use grapheme_core::layers::{DropoutKeys, RoundKind};
 use grapheme_core::morph::Plan;
 use grapheme_core::network::{Closing, ForwardOptions, MorphedGraph, StageConfig, Upstream};
@@ -56,17 +56,13 @@ impl Case {
         ForwardOptions { closing: self.closing, dropout: self.dropout.as_ref(), plans }
     }
 
-    fn check(&self, medium: &impl GradientMedium<f64>) -> Report {
-        let (morphed, trace) = self.net.forward(&self.batch, self.options(None)).unwrap();
-        let plans = trace.plans();
+    /// What finite differences say, the choices of the plans held fixed.
+    fn numeric(&self) -> NumericGradient {
+        let plans = self.net.forward(&self.batch, self.options(None)).unwrap().1.plans();
         if self.closing == Closing::Realised {
             let merges: usize = plans.iter().map(Plan::merges).sum();
             assert!(merges > 0 && plans.iter().all(|plan| plan.merges() < plan.stays.len()), "a plan worth checking");
         }
-        let (_, upstream) = probe(&morphed);
-        let mut grad = param::zeros_like(&self.net);
-        let dfeatures = self.net.backward(trace, &morphed, upstream, medium, &mut Default::default(), &mut grad);
-
         let touched: Vec<usize> = self.batch.codes().iter().flat_map(|&code| self.net.embedding.rows(code)).collect();
         let width = self.net.embedding.table.ncols();
         let wanted = |name: &str, i: usize| name != "embedding.table" || touched.contains(&(i / width));
@@ -74,14 +70,26 @@ impl Case {
             probe(&net.forward(&self.batch, self.options(Some(&plans))).unwrap().0).0
         });
         let features = self.net.embedding.forward(&self.batch);
-        let numeric = numeric.and(NumericGradient::of_slice("features", features.as_slice().unwrap(), |x| {
+        numeric.and(NumericGradient::of_slice("features", features.as_slice().unwrap(), |x| {
             let x = Array2::from_shape_vec(features.dim(), x.to_vec()).unwrap();
             probe(&self.net.forward_features(x, &self.batch, self.options(Some(&plans))).unwrap().0).0
-        }));
+        }))
+    }
+
+    /// The backward pass through a medium, held against `numeric`.
+    fn compare(&self, numeric: &NumericGradient, medium: &impl GradientMedium<f64>) -> Report {
+        let (morphed, trace) = self.net.forward(&self.batch, self.options(None)).unwrap();
+        let (_, upstream) = probe(&morphed);
+        let mut grad = param::zeros_like(&self.net);
+        let dfeatures = self.net.backward(trace, &morphed, upstream, medium, &mut Default::default(), &mut grad);
         let mut blocks = BTreeMap::new();
         param::each(&grad, |name, _, values| drop(blocks.insert(name.to_owned(), values.to_vec())));
         blocks.insert("features".to_owned(), dfeatures.into_raw_vec_and_offset().0);
         numeric.compare(1e-6, |name| &blocks[name])
+    }
+
+    fn check(&self) -> Report {
+        self.compare(&self.numeric(), &Vacuum)
     }
 }
 
@@ -96,7 +104,7 @@ fn every_derivative_of_every_form_agrees() {
     for form in forms {
         for closing in [Closing::Marginalised, Closing::Realised] {
             for dropout in [0.0, 0.3] {
-                let report = Case::new(form, closing, dropout).check(&Vacuum);
+                let report = Case::new(form, closing, dropout).check();
                 assert!(report.passed(), "{form:?}, {closing:?}, dropout {dropout}\n{report}");
                 assert!(report.blocks.iter().all(|block| block.checked > 0));
             }
@@ -117,13 +125,59 @@ impl GradientMedium<f64> for Fault {
     }
 }
 
+/// A chain with a semantic edge, and a diamond that is no chain: messages and states travel over explicit edges.
+fn explicit_edges(chain: bool) -> GraphBatch {
+    let mut graph = GraphemeGraph::new();
+    let nodes: Vec<_> = ["a", "é", "b", "c"].map(|label| graph.add_node(label).unwrap()).to_vec();
+    let sequential: &[(usize, usize)] =
+        if chain { &[(0, 1), (1, 2), (2, 3)] } else { &[(0, 1), (0, 2), (1, 3), (2, 3)] };
+    for &(source, target) in sequential {
+        graph.connect(nodes[source], nodes[target], EdgeKind::Sequential, 1.0).unwrap();
+    }
+    graph.connect(nodes[0], nodes[3], EdgeKind::Semantic, 0.7).unwrap();
+    let batch = GraphBatch::from_graphs(&[graph, GraphemeGraph::from_text("xy").unwrap()]).unwrap();
+    assert_eq!(batch.topology().is_chain(), chain);
+    batch
+}
+
+#[test]
+fn derivatives_agree_over_explicit_edges() {
+    for chain in [true, false] {
+        for round in [GATED, RECURRENT] {
+            for closing in [Closing::Marginalised, Closing::Realised] {
+                let mut case = Case::new(&[(&[round], 1), (&[round], 2)], closing, 0.0);
+                case.batch = explicit_edges(chain);
+                let report = case.check();
+                assert!(report.passed(), "chain {chain}, {round:?}, {closing:?}\n{report}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_recurrent_node_hears_from_its_ancestors_and_descendants_alone() {
+    let case = Case::new(&[(&[RECURRENT], 2)], Closing::Marginalised, 0.0);
+    let batch = explicit_edges(false);
+    let options = ForwardOptions::marginalised();
+    let labels = |x: Array2<f64>| case.net.forward_features(x, &batch, options).unwrap().0.log_label;
+    let x = case.net.embedding.forward(&batch);
+    let mut changed = x.clone();
+    // Nodes: begin, a, e, acute, b, c, end. The two sides of the diamond are `é` and `b`.
+    changed.row_mut(4).fill(3.0);
+    let (before, after) = (labels(x), labels(changed));
+    // Two candidates a node; a gate and a label of one side cannot know of the other.
+    let moved = |node: usize| (2 * node..2 * node + 2).any(|row| before.row(row) != after.row(row));
+    assert_eq!((0..7).map(moved).collect::<Vec<_>>(), [true, true, false, false, true, true, true]);
+}
+
 #[test]
 fn a_wrong_backward_at_any_boundary_is_caught() {
     let case = Case::new(&[(&[GATED], 2), (&[RECURRENT], 2)], Closing::Realised, 0.0);
     let boundaries = case.net.layer_names().len() - 1;
-    assert!(case.check(&Fault(boundaries)).passed(), "a fault beyond the last boundary is none");
+    let numeric = case.numeric();
+    assert!(case.compare(&numeric, &Fault(boundaries)).passed(), "a fault beyond the last boundary is none");
     for boundary in 0..boundaries {
-        assert!(!case.check(&Fault(boundary)).passed(), "a fault at boundary {boundary} passes");
+        assert!(!case.compare(&numeric, &Fault(boundary)).passed(), "a fault at boundary {boundary} passes");
     }
 }
 

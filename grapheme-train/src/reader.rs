@@ -50,9 +50,9 @@ pub struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The most probable reading of one graph, candidate by candidate: under the marginal closing each candidate takes
-    /// the likeliest of merging and of staying with each label; under the realised one the plan has been carried out, and
-    /// each node that stayed takes its likeliest label. `O(candidates x outcomes)`.
+    /// The reading of one graph under its most probable plan: a candidate merges where g > 1/2, and what stays takes its
+    /// likeliest label. Under the realised closing the plan has been carried out before the labels were read; under the
+    /// marginal one nothing needs to be, since no label depends on it. `O(candidates x outcomes)`.
     pub fn read<S: Scalar>(&self, batch: &GraphBatch, morphed: &MorphedGraph<S>, graph: usize) -> Reading {
         let candidates = morphed.candidate_offsets[graph] as usize..morphed.candidate_offsets[graph + 1] as usize;
         let mut rows = morphed.topology.range(graph).peekable();
@@ -62,15 +62,13 @@ impl Reader<'_> {
             let node = morphed.candidate_origin[c];
             slot = if before == Some(node) { slot + 1 } else { 0 };
             before = Some(node);
-            let row = rows.next_if(|&row| morphed.kept[row] as usize == c);
-            let merge = morphed.gates.log_merge[c].widen();
-            let stay = row.map(|row| {
-                let (outcome, log) = self.likeliest(batch, morphed, row);
-                (outcome, log + morphed.gates.log_stay[c].widen())
-            });
-            let (outcome, log) = match stay {
-                Some((outcome, log)) if morphed.closing == Closing::Realised || log >= merge => (outcome, log),
-                _ => (Outcome::Merges, merge),
+            let (stay, merge) = (morphed.gates.log_stay[c], morphed.gates.log_merge[c]);
+            let (outcome, log) = match rows.next_if(|&row| morphed.kept[row] as usize == c) {
+                Some(row) if morphed.closing == Closing::Realised || merge <= stay => {
+                    let (outcome, log) = self.likeliest(batch, morphed, row);
+                    (outcome, log + stay.widen())
+                }
+                _ => (Outcome::Merges, merge.widen()),
             };
             steps.push(Step { node, slot, outcome, probability: log.exp() });
         }
