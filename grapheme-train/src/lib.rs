@@ -11,6 +11,7 @@ pub mod loss;
 pub mod metrics;
 pub mod objective;
 pub mod optim;
+pub mod proof;
 pub mod reader;
 pub mod run;
 pub mod screen;
