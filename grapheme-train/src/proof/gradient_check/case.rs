@@ -62,6 +62,9 @@ pub(super) enum Inputs {
     Branched,
 }
 
+/// The merge thresholds of the slots of every morph.
+pub(super) const THRESHOLDS: [f64; 2] = [0.05, -0.1];
+
 impl Combination {
     /// All of them, those that are not defined included.
     pub fn all() -> Vec<Self> {
@@ -99,34 +102,35 @@ impl Combination {
             Layers::Recurrent => &[&[RoundKind::Recurrent]],
             Layers::TwoStages => &[&[near], &[RoundKind::Recurrent]],
         };
-        let stages = stages.iter().map(|rounds| StageConfig { rounds: rounds.to_vec(), slots: 2 }).collect();
-        let (width, buckets, gate_rank) = (4, 24, 2);
+        let stage = |rounds: &&[RoundKind]| StageConfig { rounds: rounds.to_vec(), slots: THRESHOLDS.len() };
+        let stages = stages.iter().map(stage).collect();
+        let (width, buckets, gate_rank) = (3, 24, 2);
         NetworkConfig { width, buckets, gate_rank, stages, ..NetworkConfig::tiny(labels().outcomes()) }
     }
 
     /// The loss on `inputs`.
     pub(super) fn objective(self, inputs: Inputs) -> Objective {
         let window = (inputs == Inputs::Banded).then_some(1);
-        let mut loss = StructuralLoss { aligner: self.matching.assignment(), ..self.loss.settings() };
+        let mut loss = StructuralLoss { aligner: self.assignment(), ..self.loss.settings() };
         if self.loss == LossName::Words && self.estimator == EstimatorName::Pathwise {
             // A plan may keep fewer nodes than there are targets, which would cost infinity.
             loss.insertion = Some(5.0);
         }
         Objective::new(loss, window, &labels())
     }
-}
 
-impl Matching {
     fn assignment(self) -> Assignment {
-        let differentiation = match self {
-            Self::Monotone => return Assignment::Monotone(Monotone::default()),
-            Self::SinkhornImplicit => Differentiation::Implicit,
-            Self::SinkhornUnrolled => Differentiation::Unrolled,
+        let differentiation = match self.matching {
+            Matching::Monotone => return Assignment::Monotone(Monotone::default()),
+            Matching::SinkhornImplicit => Differentiation::Implicit,
+            Matching::SinkhornUnrolled => Differentiation::Unrolled,
         };
-        // The fixed point must be known to many more digits than the derivatives that are taken from its neighbours, so
-        // the entropy is large enough for quick convergence.
+        // The fixed point must be known to many more digits than the derivatives that are taken from its neighbours. So
+        // the entropy is large enough for quick convergence: a third of the largest cost, which is 1 in the graph loss and
+        // a few nats in the other.
+        let epsilon = if self.loss == LossName::Graph { 0.3 } else { 1.0 };
         Assignment::Sinkhorn(Sinkhorn {
-            epsilon: 0.5,
+            epsilon,
             anneal_from: 0.0,
             max_iterations: 20_000,
             tolerance: 1e-13,

@@ -14,10 +14,11 @@ pub use outcome::{BlockOutcome, CombinationOutcome, Faults, Outcome};
 
 use crate::estimator::EstimateError;
 use crate::lanes::{Lanes, ThreadsError};
+use crate::loss::LossError;
 use case::Inputs;
+use grapheme_core::GradientMedium;
 use grapheme_core::check::{NumericGradient, Report};
 use grapheme_core::network::{ConfigError, ForwardError};
-use grapheme_core::GradientMedium;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use subject::{Gradient, Subject};
 use thiserror::Error;
@@ -45,7 +46,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let filter = String::new();
-        Self { seed: 1, seeds: 10, tolerance: 1e-6, single_tolerance: 1e-2, filter, threads: 0 }
+        Self { seed: 1, seeds: 10, tolerance: 1e-6, single_tolerance: 5e-3, filter, threads: 0 }
     }
 }
 
@@ -97,8 +98,8 @@ pub enum Reason {
         /// The input.
         text: String,
     },
-    /// Nothing to see: a plan merged everything or nothing, in every network that was tried.
-    #[error("no network was found whose plans merge some candidates and keep some; try another seed")]
+    /// Nothing to see: plans merged everything or nothing or too much, in every network that was tried.
+    #[error("no network was found whose plans merge some candidates and keep enough for the targets; try another seed")]
     TrivialPlans,
     /// A gate stands so near to one half that the choice depends on rounding.
     #[error("in {scalar} the network makes other choices than in f64; try another seed")]
@@ -106,6 +107,12 @@ pub enum Reason {
         /// The type.
         scalar: &'static str,
     },
+}
+
+impl From<LossError> for Reason {
+    fn from(error: LossError) -> Self {
+        Self::Estimate(error.into())
+    }
 }
 
 impl From<ForwardError> for Reason {

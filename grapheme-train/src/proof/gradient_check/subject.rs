@@ -1,21 +1,23 @@
 //! One network on one batch, and its gradient in two ways: by the backward pass and by finite differences.
 
-use super::case::{Combination, Inputs};
+use super::case::{Combination, Inputs, THRESHOLDS};
 use super::{CheckError, Reason};
 use crate::estimator::{Crossing, EstimatorName};
 use crate::labelling::Labelling;
 use crate::objective::{Objective, Task};
 use grapheme_core::check::NumericGradient;
 use grapheme_core::morph::Plan;
-use grapheme_core::network::{ForwardOptions, MorphedGraph};
+use grapheme_core::network::{ConfigError, ForwardOptions, MorphedGraph};
 use grapheme_core::{Boundary, GradientMedium, GraphBatch, GraphTransformNet, Scalar, Stream, param};
 use ndarray::Array2;
+use rand::RngExt;
 use std::cell::RefCell;
 
 /// The block of the input features, beside the names of parameters.
 pub(super) const FEATURES: &str = "features";
 
-/// Networks tried until one merges some of its candidates and keeps some, in every realised morph.
+/// Networks tried until one merges a third of its candidates and keeps a third, in every realised morph, and keeps enough
+/// of them to write the targets. Where hardly anything is left, some parameters move the loss by less than its rounding.
 const ATTEMPTS: u64 = 100;
 
 /// A network, a batch and the choices that are held fixed.
@@ -56,11 +58,18 @@ impl Subject {
         let (batch, labelling) = inputs.build().map_err(|error| fail(error.into()))?;
         let estimator = combination.estimator;
         let options = ForwardOptions { closing: estimator.closing(), ..ForwardOptions::realised() };
+        let objective = combination.objective(inputs);
+        let task = Task { batch: &batch, labelling: &labelling };
         for attempt in 0..ATTEMPTS {
-            let net = network::<f64>(combination, seed, attempt).map_err(&fail)?;
-            let (_, trace) = net.forward(&batch, options).map_err(|error| fail(error.into()))?;
+            let net = network(combination, seed, attempt).map_err(|error| fail(error.into()))?;
+            let (morphed, trace) = net.forward(&batch, options).map_err(|error| fail(error.into()))?;
             let plans = trace.plans();
-            if plans.iter().all(|plan| (1..plan.stays.len()).contains(&plan.merges())) {
+            let losses = objective.assess(task, &morphed).map_err(|error| fail(error.into()))?.losses;
+            let is_mixed = plans.iter().all(|plan| {
+                let (candidates, merges) = (plan.stays.len(), plan.merges());
+                3 * merges.min(candidates - merges) >= candidates
+            });
+            if is_mixed && losses.iter().all(|loss| loss.is_finite()) {
                 return Ok(Self { name, net, batch, labelling, estimator, plans });
             }
         }
@@ -69,7 +78,8 @@ impl Subject {
 
     /// The same network in another type.
     pub(super) fn net_in<S: Scalar>(&self, combination: Combination) -> Result<GraphTransformNet<S>, CheckError> {
-        let mut net = network::<S>(combination, 0, 0).map_err(|reason| self.fail(reason))?;
+        let net = GraphTransformNet::new(&combination.network(), 0);
+        let mut net = net.map_err(|error| self.fail(error.into()))?;
         let mut values = Vec::new();
         param::each(&self.net, |_, _, block| values.extend_from_slice(block));
         let mut values = values.into_iter();
@@ -120,10 +130,14 @@ impl Subject {
                 f64::NAN
             })
         };
-        let parameters = NumericGradient::of_model(&self.net, |name, i| self.reaches(name, i), |net| {
-            let morphed = net.forward(&self.batch, options).map_err(Reason::from);
-            value(morphed.and_then(|(morphed, _)| self.loss(objective, &morphed)))
-        });
+        let parameters = NumericGradient::of_model(
+            &self.net,
+            |name, i| self.reaches(name, i),
+            |net| {
+                let morphed = net.forward(&self.batch, options).map_err(Reason::from);
+                value(morphed.and_then(|(morphed, _)| self.loss(objective, &morphed)))
+            },
+        );
         let features = self.net.embedding.forward(&self.batch);
         let (shape, flat) = (features.dim(), features.into_raw_vec_and_offset().0);
         let features = NumericGradient::of_slice(FEATURES, &flat, |x| {
@@ -154,7 +168,7 @@ impl Subject {
     }
 
     fn loss(&self, objective: &Objective, morphed: &MorphedGraph<f64>) -> Result<f64, Reason> {
-        let assessment = objective.assess(self.task(), morphed).map_err(crate::estimator::EstimateError::from)?;
+        let assessment = objective.assess(self.task(), morphed)?;
         self.total(&assessment.losses, assessment.unconverged)
     }
 
@@ -174,12 +188,16 @@ impl Subject {
     }
 }
 
-/// A fresh network. Thresholds lie near the similarities, so that some candidates merge and some stay.
-fn network<S: Scalar>(combination: Combination, seed: u64, attempt: u64) -> Result<GraphTransformNet<S>, Reason> {
-    let mut net = GraphTransformNet::new(&combination.network(), Stream::new(seed).at(attempt))?;
+/// A network as if trained: fresh ones have gains of 1 and biases of 0, which would hide a backward pass that forgets
+/// them. Thresholds lie near the similarities, so that some candidates merge and some stay.
+fn network(combination: Combination, seed: u64, attempt: u64) -> Result<GraphTransformNet<f64>, ConfigError> {
+    let stream = Stream::new(seed).fork(attempt);
+    let mut net = GraphTransformNet::new(&combination.network(), stream.at(0))?;
+    let mut random = stream.fork(1);
     param::each_mut(&mut net, |name, _, values| {
+        values.iter_mut().for_each(|value| *value += random.random::<f64>() - 0.5);
         if name.ends_with("thresholds") {
-            values.iter_mut().zip([0.05, -0.1]).for_each(|(to, threshold)| *to = S::lit(threshold));
+            values.copy_from_slice(&THRESHOLDS);
         }
     });
     Ok(net)
