@@ -5,11 +5,13 @@
 //! costs), [`estimator`] (how a gradient is taken through a discrete morph), [`lanes`] and [`optim`] (from gradients to a
 //! step). [`trainer`] is the loop around them, [`reader`] the way back from a graph to text, [`metrics`] the judge.
 //!
+//! [`proof`] is what the project claims of its derivatives, as experiments that the `test_*` binaries repeat.
+//!
 //! Ignore at first what keeps a run and talks about it: [`settings`], [`prepare`], [`checkpoint`], [`file`], [`run`],
 //! [`event`] and [`screen`].
 //!
-//! The binaries are thin: each reads its command line and calls this library. The library never looks at a clock, a
-//! terminal or a thread count to decide on a number; only a limit in minutes, which a person may set, makes it look at one.
+//! The binaries are thin: each reads its command line and calls this library. No number that a training computes depends on
+//! the threads, on what listens, or on the clock, unless a person sets a limit in minutes.
 
 pub mod checkpoint;
 pub mod data;
@@ -23,6 +25,7 @@ pub mod metrics;
 pub mod objective;
 pub mod optim;
 pub mod prepare;
+pub mod proof;
 pub mod reader;
 pub mod run;
 pub mod screen;

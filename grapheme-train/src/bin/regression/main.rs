@@ -1,6 +1,7 @@
 //! Compares what the project achieves with what it achieved: fixed seeds, generated data, a committed baseline.
 
 mod figure;
+mod proofs;
 mod training;
 
 use anyhow::{Context, Result};
@@ -57,7 +58,8 @@ fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
     let clock = Instant::now();
     let baseline = if cli.update { Baseline::new() } else { read(&cli.baseline)? };
-    let figures = training::figures(&cli.data, cli.threads)?;
+    let mut figures = proofs::gradients(cli.threads)?;
+    figures.extend(training::figures(&cli.data, cli.threads)?);
     let seconds = clock.elapsed().as_secs_f64();
     if cli.update {
         write(&cli.baseline, &figures)?;
