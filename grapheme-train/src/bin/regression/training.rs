@@ -12,11 +12,11 @@ use grapheme_train::trainer::Trainer;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Training is in `f32`, and other processors and systems round exponentials and products differently. Switching the
-/// fused instructions of one machine off changed no loss here by more than 1e-5 of itself, nor the error rate by a unit
-/// in twenty.
-const LOSS_SLACK: f64 = 1e-3;
-const ERROR_SLACK: f64 = 0.05;
+/// Training is in `f32`, and other processors and systems round products and exponentials differently. Without the fused
+/// instructions of either, these losses moved by 1e-8 of themselves.
+const LOSS_SLACK: f64 = 1e-5;
+/// The error rates did not move then. One example more or less, of the 120 in question, is no news.
+const ERROR_SLACK: f64 = 0.02;
 
 /// Examples of the training whose loss is pinned: 20 steps an epoch.
 const EXAMPLES: usize = 640;
@@ -68,6 +68,7 @@ fn run(
         estimator: None,
         window: None,
         width: None,
+        // The preset has none, and dropout is part of what can go wrong.
         dropout: Some(0.1),
     };
     let settings = TrainingSettings { epochs, ..TrainingSettings::default() };
