@@ -1,0 +1,239 @@
+//! One network on one batch, and its gradient in two ways: by the backward pass and by finite differences.
+
+use super::case::{Combination, Inputs, THRESHOLDS};
+use super::{CheckError, Reason};
+use crate::estimator::{Crossing, EstimatorName};
+use crate::labelling::Labelling;
+use crate::objective::{Objective, Task};
+use grapheme_core::check::NumericGradient;
+use grapheme_core::morph::Plan;
+use grapheme_core::network::{ConfigError, ForwardOptions, MorphedGraph};
+use grapheme_core::{Boundary, GradientMedium, GraphBatch, GraphTransformNet, Scalar, Stream, param};
+use ndarray::Array2;
+use rand::RngExt;
+use std::cell::RefCell;
+
+/// The block of the input features, beside the names of parameters.
+pub(super) const FEATURES: &str = "features";
+
+/// Networks tried until one merges a third of its candidates and keeps a third, in every realised morph, and keeps enough
+/// of them to write the targets. Where hardly anything is left, some parameters move the loss by less than its rounding.
+const ATTEMPTS: u64 = 100;
+
+/// A network, a batch and the choices that are held fixed.
+pub(super) struct Subject {
+    name: String,
+    pub(super) net: GraphTransformNet<f64>,
+    batch: GraphBatch,
+    labelling: Labelling,
+    estimator: EstimatorName,
+    plans: Vec<Plan>,
+}
+
+/// What a backward pass says.
+pub(super) struct Gradient {
+    /// Name and values of each block of parameters, and of the features at last.
+    blocks: Vec<(String, Vec<f64>)>,
+    /// Whether any gradient arrived at each boundary.
+    pub(super) crossed: Vec<bool>,
+}
+
+impl Gradient {
+    /// The values of a block, row-major.
+    ///
+    /// # Panics
+    /// If there is no such block: names come from the same network.
+    pub(super) fn block(&self, name: &str) -> &[f64] {
+        let (_, values) = self.blocks.iter().find(|(known, _)| known == name).expect("a block of the same network");
+        values
+    }
+}
+
+impl Subject {
+    /// The network and the batch of a seed.
+    pub(super) fn new(combination: Combination, seed: u64) -> Result<Self, CheckError> {
+        let name = format!("{combination}/{seed}");
+        let fail = |reason: Reason| CheckError::Case { case: name.clone(), reason };
+        let inputs = Inputs::of_seed(seed);
+        let (batch, labelling) = inputs.build().map_err(|error| fail(error.into()))?;
+        let estimator = combination.estimator;
+        let options = ForwardOptions { closing: estimator.closing(), ..ForwardOptions::realised() };
+        let objective = combination.objective(inputs);
+        let task = Task { batch: &batch, labelling: &labelling };
+        for attempt in 0..ATTEMPTS {
+            let net = network(combination, seed, attempt).map_err(|error| fail(error.into()))?;
+            let (morphed, trace) = net.forward(&batch, options).map_err(|error| fail(error.into()))?;
+            let plans = trace.plans();
+            let losses = objective.assess(task, &morphed).map_err(|error| fail(error.into()))?.losses;
+            let is_mixed = plans.iter().all(|plan| {
+                let (candidates, merges) = (plan.stays.len(), plan.merges());
+                3 * merges.min(candidates - merges) >= candidates
+            });
+            if is_mixed && losses.iter().all(|loss| loss.is_finite()) {
+                return Ok(Self { name, net, batch, labelling, estimator, plans });
+            }
+        }
+        Err(fail(Reason::TrivialPlans))
+    }
+
+    /// The same network in another type.
+    pub(super) fn net_in<S: Scalar>(&self, combination: Combination) -> Result<GraphTransformNet<S>, CheckError> {
+        let net = GraphTransformNet::new(&combination.network(), 0);
+        let mut net = net.map_err(|error| self.fail(error.into()))?;
+        let mut values = Vec::new();
+        param::each(&self.net, |_, _, block| values.extend_from_slice(block));
+        let mut values = values.into_iter();
+        param::each_mut(&mut net, |_, _, block| block.iter_mut().zip(&mut values).for_each(|(to, x)| *to = S::lit(x)));
+        Ok(net)
+    }
+
+    /// The gradient of the estimator, behind `medium` and a fault at boundary `fault`.
+    pub(super) fn gradient<S: Scalar, M: GradientMedium<S>>(
+        &self,
+        net: &GraphTransformNet<S>,
+        objective: &Objective,
+        medium: &M,
+        fault: Option<usize>,
+    ) -> Result<Gradient, CheckError> {
+        let probe = Probe { medium, fault };
+        let mut seen = Seen::<S, M::Trace>::default();
+        let mut grad = param::zeros_like(net);
+        let pass = Crossing { dropout: None, medium: &probe, record: &mut seen };
+        let estimator = self.estimator.build::<S, Probe<'_, M>>();
+        let estimate = estimator
+            .gradient(net, objective, self.task(), pass, &mut grad)
+            .map_err(|error| self.fail(error.into()))?;
+        if estimate.plans != self.plans {
+            return Err(self.fail(Reason::OtherPlans { scalar: S::NAME }));
+        }
+        self.total(&estimate.losses, estimate.unconverged).map_err(|reason| self.fail(reason))?;
+        let widen = |values: &[S]| values.iter().map(|x| x.widen()).collect();
+        let mut blocks: Vec<(String, Vec<f64>)> = Vec::new();
+        param::each(&grad, |name, _, values| blocks.push((name.to_owned(), widen(values))));
+        blocks.push((FEATURES.to_owned(), seen.features.iter().map(|x| x.widen()).collect()));
+        seen.crossed.reverse();
+        Ok(Gradient { blocks, crossed: seen.crossed })
+    }
+
+    /// The gradient of the loss by finite differences, choices held fixed.
+    pub(super) fn numeric(&self, objective: &Objective) -> Result<NumericGradient, CheckError> {
+        let options = ForwardOptions {
+            closing: self.estimator.closing(),
+            plans: Some(&self.plans),
+            ..ForwardOptions::realised()
+        };
+        // Finite differences know no errors: the first is kept, and the loss is no number from then on.
+        let error = RefCell::new(None);
+        let value = |loss: Result<f64, Reason>| {
+            loss.unwrap_or_else(|reason| {
+                error.borrow_mut().get_or_insert(reason);
+                f64::NAN
+            })
+        };
+        let parameters = NumericGradient::of_model(
+            &self.net,
+            |name, i| self.reaches(name, i),
+            |net| {
+                let morphed = net.forward(&self.batch, options).map_err(Reason::from);
+                value(morphed.and_then(|(morphed, _)| self.loss(objective, &morphed)))
+            },
+        );
+        let features = self.net.embedding.forward(&self.batch);
+        let (shape, flat) = (features.dim(), features.into_raw_vec_and_offset().0);
+        let features = NumericGradient::of_slice(FEATURES, &flat, |x| {
+            let x = Array2::from_shape_vec(shape, x.to_vec()).expect("as many numbers as before");
+            let morphed = self.net.forward_features(x, &self.batch, options).map_err(Reason::from);
+            value(morphed.and_then(|(morphed, _)| self.loss(objective, &morphed)))
+        });
+        match error.into_inner() {
+            Some(reason) => Err(self.fail(reason)),
+            None => Ok(parameters.and(features)),
+        }
+    }
+
+    /// Whether the batch reads a number: all but the rows of the embedding that no code point and no place asks for.
+    pub(super) fn reaches(&self, name: &str, index: usize) -> bool {
+        let embedding = &self.net.embedding;
+        let row = index / embedding.table.ncols();
+        let last = embedding.positions.nrows() - 1;
+        match name {
+            "embedding.table" => self.batch.codes().iter().any(|&code| embedding.rows(code).any(|used| used == row)),
+            "embedding.positions" => (0..self.batch.nodes()).any(|node| self.batch.position(node).min(last) == row),
+            _ => true,
+        }
+    }
+
+    fn task(&self) -> Task<'_> {
+        Task { batch: &self.batch, labelling: &self.labelling }
+    }
+
+    fn loss(&self, objective: &Objective, morphed: &MorphedGraph<f64>) -> Result<f64, Reason> {
+        let assessment = objective.assess(self.task(), morphed)?;
+        self.total(&assessment.losses, assessment.unconverged)
+    }
+
+    /// The sum of the losses, all of which must mean something.
+    fn total(&self, losses: &[f64], unconverged: usize) -> Result<f64, Reason> {
+        if unconverged > 0 {
+            return Err(Reason::NotConverged { alignments: unconverged });
+        }
+        match losses.iter().position(|loss| !loss.is_finite()) {
+            Some(graph) => Err(Reason::Unreachable { text: self.batch.text(graph).to_owned() }),
+            None => Ok(losses.iter().sum()),
+        }
+    }
+
+    fn fail(&self, reason: Reason) -> CheckError {
+        CheckError::Case { case: self.name.clone(), reason }
+    }
+}
+
+/// A network as if trained: fresh ones have gains of 1 and biases of 0, which would hide a backward pass that forgets
+/// them. Thresholds lie near the similarities, so that some candidates merge and some stay.
+fn network(combination: Combination, seed: u64, attempt: u64) -> Result<GraphTransformNet<f64>, ConfigError> {
+    let stream = Stream::new(seed).fork(attempt);
+    let mut net = GraphTransformNet::new(&combination.network(), stream.at(0))?;
+    let mut random = stream.fork(1);
+    param::each_mut(&mut net, |name, _, values| {
+        values.iter_mut().for_each(|value| *value += random.random::<f64>() - 0.5);
+        if name.ends_with("thresholds") {
+            values.copy_from_slice(&THRESHOLDS);
+        }
+    });
+    Ok(net)
+}
+
+/// The medium under test, with a fault at one boundary; notes what arrives at the features.
+struct Probe<'a, M> {
+    medium: &'a M,
+    fault: Option<usize>,
+}
+
+struct Seen<S, T> {
+    record: T,
+    /// Highest boundary first.
+    crossed: Vec<bool>,
+    features: Array2<S>,
+}
+
+impl<S: Scalar, T: Default> Default for Seen<S, T> {
+    fn default() -> Self {
+        Self { record: T::default(), crossed: Vec::new(), features: Array2::zeros((0, 0)) }
+    }
+}
+
+impl<S: Scalar, M: GradientMedium<S>> GradientMedium<S> for Probe<'_, M> {
+    type Trace = Seen<S, M::Trace>;
+
+    fn cross(&self, boundary: Boundary, gradient: &mut Array2<S>, seen: &mut Self::Trace) {
+        self.medium.cross(boundary, gradient, &mut seen.record);
+        seen.crossed.push(gradient.iter().any(|&d| d != S::zero()));
+        if self.fault == Some(boundary.index) {
+            *gradient *= S::lit(super::FAULT);
+        }
+        if boundary.index == 0 {
+            // Nothing is dropped here, so what leaves the lowest boundary is the gradient of the features.
+            seen.features.clone_from(gradient);
+        }
+    }
+}
