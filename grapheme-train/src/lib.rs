@@ -1,4 +1,17 @@
-//! x
+//! Pairs of texts in, a model that rewrites texts out: losses, estimators, optimisers, data, the trainer, and all binaries.
+//!
+//! Read [`transducer::Transducer`] first: a model in use, text in and text out. Then, in the order of a training step:
+//! [`data`] (files to examples), [`labelling`] (target texts to numbers), [`objective`] and [`loss`] (what a prediction
+//! costs), [`estimator`] (how a gradient is taken through a discrete morph), [`lanes`] and [`optim`] (from gradients to a
+//! step). [`trainer`] is the loop around them, [`reader`] the way back from a graph to text, [`metrics`] the judge.
+//!
+//! [`proof`] is what the project claims of its derivatives, as experiments that the `test_*` binaries repeat.
+//!
+//! Ignore at first what keeps a run and talks about it: [`settings`], [`prepare`], [`checkpoint`], [`file`], [`run`],
+//! [`event`] and [`screen`].
+//!
+//! The binaries are thin: each reads its command line and calls this library. No number that a training computes depends on
+//! the threads, on what listens, or on the clock, unless a person sets a limit in minutes.
 
 pub mod checkpoint;
 pub mod data;
@@ -19,3 +32,8 @@ pub mod screen;
 pub mod settings;
 pub mod trainer;
 pub mod transducer;
+
+/// The snippets of the README are compiled and run with the other examples.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -1,0 +1,148 @@
+//! Compares what the project achieves with what it achieved: fixed seeds, generated data, a committed baseline.
+
+mod figure;
+mod proofs;
+mod training;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use figure::{Baseline, Comparison, Figure, Verdict};
+use grapheme_train::file;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Compares what the project achieves with a committed baseline.
+///
+/// Gradient error, descent, losses after fixed steps and dev error after a fixed training, on generated data and with
+/// fixed seeds. A figure that is worse than its baseline by more than its slack fails, exit code 1; one that is better asks
+/// for a new baseline, which --update writes. Run it in the project's folder.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Cli {
+    /// The baseline
+    #[arg(long, default_value = "data/regression.json")]
+    baseline: PathBuf,
+    /// Generated examples
+    #[arg(long, default_value = "data/generated")]
+    data: PathBuf,
+    /// Write the figures as the new baseline, whether better or worse
+    #[arg(long)]
+    update: bool,
+    /// Print one line of JSON
+    #[arg(long)]
+    json: bool,
+    /// Threads; 0 for one a core. The figures do not depend on them
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  regression             compare
+  regression --update    take a new baseline, after a change that is meant";
+
+/// The line of `--json`.
+#[derive(Serialize)]
+struct Summary<'a> {
+    passed: bool,
+    worse: usize,
+    better: usize,
+    figures: &'a [Comparison],
+    seconds: f64,
+}
+
+fn main() -> Result<ExitCode> {
+    let cli = Cli::parse();
+    let clock = Instant::now();
+    let baseline = if cli.update { Baseline::new() } else { read(&cli.baseline)? };
+    let mut figures = proofs::gradients(cli.threads)?;
+    figures.extend(training::figures(&cli.data, cli.threads)?);
+    let seconds = clock.elapsed().as_secs_f64();
+    if cli.update {
+        write(&cli.baseline, &figures)?;
+    }
+    let comparisons: Vec<Comparison> = figures.iter().map(|figure| figure.compare(&baseline)).collect();
+    let count = |verdict| comparisons.iter().filter(|comparison| comparison.verdict == verdict).count();
+    let (worse, better, new) = (count(Verdict::Worse), count(Verdict::Better), count(Verdict::New));
+    let passed = cli.update || worse + new == 0;
+    if cli.json {
+        let summary = Summary { passed, worse, better, figures: &comparisons, seconds };
+        println!("{}", serde_json::to_string(&summary)?);
+    } else {
+        print!("{}", table(&comparisons));
+    }
+    let path = cli.baseline.display();
+    if cli.update {
+        eprintln!("{path} now holds these {} figures; say in the commit why they changed", figures.len());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if worse > 0 {
+        eprintln!("REGRESSION: {worse} of {} figures are worse than {path} allows", figures.len());
+    }
+    if new > 0 {
+        eprintln!(
+            "{path} does not know {new} of {} figures: run `regression --update`, commit the file",
+            figures.len()
+        );
+    }
+    if better > 0 {
+        eprintln!("BETTER: {better} figures beat {path}. Keep that: run `regression --update` and commit the file");
+    }
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn table(comparisons: &[Comparison]) -> String {
+    let mut table = format!("{:32} {:>14} {:>14} {:>8}  verdict\n", "figure", "baseline", "now", "slack");
+    for Comparison { name, value, baseline, slack, verdict } in comparisons {
+        let baseline = baseline.map_or_else(|| "none".to_owned(), number);
+        let verdict = match verdict {
+            Verdict::Worse => "WORSE".to_owned(),
+            other => format!("{other:?}").to_lowercase(),
+        };
+        let _ = writeln!(table, "{name:32} {baseline:>14} {:>14} {slack:>8}  {verdict}", number(*value));
+    }
+    table
+}
+
+/// Ten digits at most, and no row of zeros before the first of them.
+fn number(value: f64) -> String {
+    if value != 0.0 && value.abs() < 1e-3 { format!("{value:.4e}") } else { format!("{:.6}", value) }
+}
+
+fn read(path: &Path) -> Result<Baseline> {
+    let cure = || format!("{}: no baseline; run in the project's folder, or take one with --update", path.display());
+    serde_json::from_slice(&file::read(path).with_context(cure)?).with_context(cure)
+}
+
+fn write(path: &Path, figures: &[Figure]) -> Result<()> {
+    let baseline: Baseline = figures.iter().map(|figure| (figure.name.to_owned(), figure.value)).collect();
+    let mut json = serde_json::to_string_pretty(&baseline)?;
+    json.push('\n');
+    Ok(file::replace(path, json.as_bytes())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_baseline_returns_from_its_file_to_the_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("baseline.json");
+        let figures = [Figure::lower("a", 1.0 / 3.0, 0.0), Figure::lower("b", 6.2e-8, 0.0)];
+        write(&path, &figures).unwrap();
+        let baseline = read(&path).unwrap();
+        assert!(figures.iter().all(|figure| figure.compare(&baseline).verdict == Verdict::Equal));
+        std::fs::write(&path, "{\"a\": ").unwrap();
+        assert!(format!("{:#}", read(&path).unwrap_err()).contains("--update"));
+    }
+}

@@ -1,0 +1,107 @@
+//! What the documents say of the code is so: they would drift apart otherwise.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The Rust files below `folder`, as paths from there, with slashes.
+fn rust_files(folder: &Path) -> Vec<String> {
+    let mut files = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(next) = open.pop() {
+        // A crate need not have tests or benches.
+        for entry in fs::read_dir(next).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let parts: Vec<_> =
+                    path.strip_prefix(folder).unwrap().iter().map(|part| part.to_str().unwrap()).collect();
+                files.push(parts.join("/"));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// What stands in backquotes.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_map_of_the_code_names_every_file_and_no_other() {
+    let map = read("ARCHITECTURE.md");
+    for name in ["grapheme-core", "grapheme-optics", "grapheme-train", "grapheme-bench"] {
+        let section = map.split("\n## ").find(|section| section.starts_with(name)).unwrap_or_else(|| panic!("{name}"));
+        let named = quoted(section);
+        let folder = root().join(name);
+        let mut expected: Vec<String> = rust_files(&folder.join("src"));
+        expected.retain(|file| file != "lib.rs");
+        for file in &mut expected {
+            // A folder stands for the file that opens it.
+            for opening in ["mod.rs", "main.rs"] {
+                if let Some(folder) = file.strip_suffix(opening) {
+                    *file = folder.to_owned();
+                }
+            }
+        }
+        let missing: Vec<&String> = expected.iter().filter(|file| !named.contains(&file.as_str())).collect();
+        assert!(missing.is_empty(), "ARCHITECTURE.md, {name}: {missing:?} not named");
+        for kind in ["tests", "benches"] {
+            for file in rust_files(&folder.join(kind)) {
+                let full = format!("{kind}/{file}");
+                let is_named = [&file, &full].into_iter().any(|file| named.contains(&file.as_str()));
+                assert!(is_named, "ARCHITECTURE.md, {name}: {full} not named");
+            }
+        }
+        for file in named.iter().filter(|file| file.ends_with(".rs")) {
+            let places = ["src", ".", "tests", "benches"];
+            assert!(places.iter().any(|place| folder.join(place).join(file).is_file()), "{name} has no {file}");
+        }
+    }
+}
+
+#[test]
+fn the_readme_has_exactly_two_commands_to_begin_with() {
+    let readme = read("README.md");
+    let section = readme.split("\n## ").find(|section| section.starts_with("Two commands")).unwrap();
+    let block = section.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let commands: Vec<&str> = block.lines().map(|line| line.split('#').next().unwrap().trim()).collect();
+    assert_eq!(commands, ["cargo run --bin train", "cargo test --workspace"]);
+    assert_eq!(section.matches("```").count(), 2, "one block and no other");
+}
+
+#[test]
+fn every_command_is_in_the_readme() {
+    let readme = read("README.md");
+    let table = readme.split("| command |").nth(1).unwrap();
+    let binaries = root().join("grapheme-train/src/bin");
+    for entry in fs::read_dir(binaries).unwrap() {
+        let name = entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!(table.contains(&format!("| `{name}` |")), "the README's table has no {name}");
+    }
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut seen = 0;
+    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/design.md", "data/README.md"] {
+        let folder = root().join(document).parent().unwrap().to_owned();
+        for link in read(document).split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if !link.contains("://") {
+                assert!(folder.join(link).exists(), "{document} links to {link}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 5);
+}
