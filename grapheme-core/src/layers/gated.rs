@@ -1,6 +1,6 @@
 //! Gated message passing between nodes at a fixed distance.
 
-use super::{Dropout, Layer, LayerNorm, Linear, NormCache, Pass, ShapeError, sigmoid};
+use super::{Dropout, Layer, LayerNorm, Linear, NormCache, Pass, ShapeError, row_slices, row_slices_mut, sigmoid};
 use crate::graph::{Edge, Topology};
 use crate::param_tree;
 use crate::random::Stream;
@@ -129,9 +129,10 @@ fn chain_ranges(topology: &Topology, distance: usize) -> impl Iterator<Item = st
 fn glu<S: Scalar>(input: &Array2<S>) -> Array2<S> {
     let d = input.ncols() / 2;
     let mut y = Array2::zeros((input.nrows(), d));
-    for (mut y, row) in y.rows_mut().into_iter().zip(input.rows()) {
-        for j in 0..d {
-            y[j] = row[j] * sigmoid(row[d + j]);
+    for (row, y) in row_slices(input).zip(row_slices_mut(&mut y)) {
+        let (u, v) = row.split_at(d);
+        for ((y, &u), &v) in y.iter_mut().zip(u).zip(v) {
+            *y = u * sigmoid(v);
         }
     }
     y
@@ -140,11 +141,12 @@ fn glu<S: Scalar>(input: &Array2<S>) -> Array2<S> {
 /// Gradient of the GLU's input, written over the input.
 fn glu_backward<S: Scalar>(mut input: Array2<S>, dy: &Array2<S>) -> Array2<S> {
     let d = dy.ncols();
-    for (mut row, dy) in input.rows_mut().into_iter().zip(dy.rows()) {
-        for j in 0..d {
-            let (value, gate) = (row[j], sigmoid(row[d + j]));
-            row[j] = dy[j] * gate;
-            row[d + j] = dy[j] * value * gate * (S::one() - gate);
+    for (row, dy) in row_slices_mut(&mut input).zip(row_slices(dy)) {
+        let (u, v) = row.split_at_mut(d);
+        for ((u, v), &dy) in u.iter_mut().zip(v).zip(dy) {
+            let (value, gate) = (*u, sigmoid(*v));
+            *u = dy * gate;
+            *v = dy * value * gate * (S::one() - gate);
         }
     }
     input

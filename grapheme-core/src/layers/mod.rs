@@ -14,7 +14,7 @@ mod linear;
 mod norm;
 mod recurrent;
 
-pub use activation::{gelu, log_sigmoid, sigmoid};
+pub use activation::{gelu, log_sigmoid, sigmoid, tanh};
 pub use dropout::{Dropout, DropoutKeys};
 pub use embedding::HashedEmbedding;
 pub use gated::{GatedCache, GatedRound};
@@ -172,4 +172,15 @@ pub(crate) fn add_row_sum<S: Scalar>(db: &mut ndarray::Array1<S>, dy: ndarray::A
     for row in dy.rows() {
         *db += &row;
     }
+}
+
+/// The rows of a matrix in row-major order, as slices: what inner loops run over.
+pub(crate) fn row_slices<S>(x: &Array2<S>) -> impl DoubleEndedIterator<Item = &[S]> + ExactSizeIterator {
+    x.as_slice().expect("activations are stored in row-major order").chunks_exact(x.ncols().max(1))
+}
+
+/// The same, to be written.
+pub(crate) fn row_slices_mut<S>(x: &mut Array2<S>) -> impl DoubleEndedIterator<Item = &mut [S]> + ExactSizeIterator {
+    let width = x.ncols().max(1);
+    x.as_slice_mut().expect("activations are stored in row-major order").chunks_exact_mut(width)
 }

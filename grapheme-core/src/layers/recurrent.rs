@@ -1,6 +1,6 @@
 //! Recurrent message passing in topological order.
 
-use super::{Dropout, Layer, LayerNorm, Linear, NormCache, Pass, ShapeError, sigmoid, uniform};
+use super::{Dropout, Layer, LayerNorm, Linear, NormCache, Pass, ShapeError, sigmoid, tanh, uniform};
 use crate::graph::Topology;
 use crate::param_tree;
 use crate::random::Stream;
@@ -130,18 +130,20 @@ impl<S: Scalar> Lstm<S> {
             general_mat_mul(S::one(), &p, &self.state, S::one(), &mut level_gates);
             for visit in level {
                 let gates = row_mut(&mut gates, visit);
-                let (i, rest) = gates.split_at_mut(d);
-                let (f, rest) = rest.split_at_mut(d);
+                // One pass a nonlinearity, so that each is a plain loop over neighbours: [i; f] and o, then g.
+                let (input_forget, rest) = gates.split_at_mut(2 * d);
                 let (g, o) = rest.split_at_mut(d);
-                let q = row(&cell_before, visit);
+                input_forget.iter_mut().for_each(|x| *x = sigmoid(*x));
+                o.iter_mut().for_each(|x| *x = sigmoid(*x));
+                g.iter_mut().for_each(|x| *x = tanh(*x));
+                let (i, f) = input_forget.split_at(d);
                 let (c, y) = (row_mut(&mut cell, visit), row_mut(&mut hidden, visit));
-                for j in 0..d {
-                    i[j] = sigmoid(i[j]);
-                    f[j] = sigmoid(f[j]);
-                    g[j] = g[j].tanh();
-                    o[j] = sigmoid(o[j]);
-                    c[j] = f[j] * q[j] + i[j] * g[j];
-                    y[j] = o[j] * c[j].tanh();
+                let terms = i.iter().zip(f).zip(&*g).zip(row(&cell_before, visit));
+                for (c, (((&i, &f), &g), &q)) in c.iter_mut().zip(terms) {
+                    *c = f * q + i * g;
+                }
+                for ((y, &o), &c) in y.iter_mut().zip(&*o).zip(&*c) {
+                    *y = o * tanh(c);
                 }
             }
         }
@@ -169,18 +171,20 @@ impl<S: Scalar> Lstm<S> {
                 let (i, rest) = gates.split_at_mut(d);
                 let (f, rest) = rest.split_at_mut(d);
                 let (g, o) = rest.split_at_mut(d);
-                let (q, c, dy) = (row(&cell_before, visit), row(&cell, visit), row(&dhidden, visit));
-                let dc = row_mut(&mut dcell, visit);
-                for j in 0..d {
-                    let t = c[j].tanh();
-                    let dc_total = dc[j] + dy[j] * o[j] * (S::one() - t * t);
+                let saved = row(&cell_before, visit).iter().zip(row(&cell, visit)).zip(row(&dhidden, visit));
+                let gates = i.iter_mut().zip(f).zip(g.iter_mut().zip(o));
+                for (((&q, &c), &dy), (dc, ((i, f), (g, o)))) in
+                    saved.zip(row_mut(&mut dcell, visit).iter_mut().zip(gates))
+                {
+                    let t = tanh(c);
+                    let dc_total = *dc + dy * *o * (S::one() - t * t);
                     // The gradient of the predecessors' cells, handed on below.
-                    dc[j] = dc_total * f[j];
-                    o[j] = dy[j] * t * o[j] * (S::one() - o[j]);
-                    f[j] = dc_total * q[j] * f[j] * (S::one() - f[j]);
-                    let (input, candidate) = (i[j], g[j]);
-                    i[j] = dc_total * candidate * input * (S::one() - input);
-                    g[j] = dc_total * input * (S::one() - candidate * candidate);
+                    *dc = dc_total * *f;
+                    *o = dy * t * *o * (S::one() - *o);
+                    *f = dc_total * q * *f * (S::one() - *f);
+                    let (input, candidate) = (*i, *g);
+                    *i = dc_total * candidate * input * (S::one() - input);
+                    *g = dc_total * input * (S::one() - candidate * candidate);
                 }
             }
             let mut dp = dbefore.slice_mut(s![..level.len(), ..]);

@@ -172,41 +172,45 @@ struct Sample {
     target: &'static str,
 }
 
-/// Hangul of three parts; nothing at all, where only the bounding nodes can write; an emoji of three code points that
-/// can only be copied, and a combining mark. Explicit edges close triangles, so that cliques cost something.
+/// Hangul of three parts; nothing at all, where only the bounding nodes can write; a combining mark, and an emoji of three
+/// code points that can only be copied. Explicit edges join every two of four nodes, so that triangles are left whatever
+/// merges, and cliques cost something.
 const CHAIN: [Sample; 3] = [
-    Sample { input: "한b", edges: &[(0, 1, EdgeKind::Semantic, 0.5)], target: "zbx" },
+    Sample { input: "한", edges: &[], target: "zbx" },
     Sample { input: "", edges: &[], target: "z" },
     Sample {
-        input: "x👩‍👧e\u{301}",
+        input: "e\u{301}bx👩‍👧",
         edges: &[
             (0, 1, EdgeKind::Semantic, 0.8),
-            (1, 2, EdgeKind::Semantic, 0.6),
             (0, 2, EdgeKind::Semantic, 0.7),
-            (0, 2, EdgeKind::Structural, 0.4),
+            (0, 3, EdgeKind::Structural, 0.4),
+            (1, 2, EdgeKind::Semantic, 0.6),
+            (1, 3, EdgeKind::Semantic, 0.5),
+            (2, 3, EdgeKind::Semantic, 0.9),
         ],
-        target: "e\u{301}👩‍👧x",
+        target: "x👩‍👧e\u{301}",
     },
 ];
 
-/// A diamond with a shortcut, nothing at all, and an edge that jumps back into line.
+/// A diamond with shortcuts, nothing at all, and parallel edges of two kinds.
 const BRANCHED: [Sample; 3] = [
     Sample {
-        input: "x한e\u{301}👩‍👧",
+        input: "한bx👩‍👧",
         edges: &[
             (0, 1, EdgeKind::Sequential, 1.0),
             (0, 2, EdgeKind::Sequential, 1.0),
             (1, 3, EdgeKind::Sequential, 1.0),
             (2, 3, EdgeKind::Sequential, 0.5),
             (0, 3, EdgeKind::Semantic, 0.9),
+            (1, 2, EdgeKind::Semantic, 0.7),
         ],
         target: "z👩‍👧",
     },
     Sample { input: "", edges: &[], target: "z" },
     Sample {
-        input: "bx",
+        input: "be\u{301}",
         edges: &[(0, 1, EdgeKind::Sequential, 1.0), (0, 1, EdgeKind::Structural, 0.3)],
-        target: "xe\u{301}",
+        target: "e\u{301}x",
     },
 ];
 
