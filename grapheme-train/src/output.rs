@@ -4,11 +4,12 @@
 
 use crate::file::FileError;
 use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
 
 /// Writes to standard output.
 ///
 /// # Errors
-/// [`FileError`], also where the reader has left: see [`unless_nobody_reads`].
+/// [`FileError`], also where the reader has left: see [`conclude`].
 pub fn print(text: &str) -> Result<(), FileError> {
     let mut output = io::stdout().lock();
     output.write_all(text.as_bytes()).and_then(|()| output.flush()).map_err(FileError::of("write", "standard output"))
@@ -19,17 +20,16 @@ pub fn tell(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// The outcome of a command: whoever stopped reading its output has heard enough, which is no error.
-///
-/// # Errors
-/// Any other than a closed pipe.
-pub fn unless_nobody_reads(outcome: anyhow::Result<()>) -> anyhow::Result<()> {
-    match outcome {
-        Err(error) if error.downcast_ref::<FileError>().is_some_and(|e| e.error.kind() == ErrorKind::BrokenPipe) => {
-            Ok(())
-        }
-        outcome => outcome,
+/// How a command ends: an error is told in one line, with its cause. Whoever stopped reading the output has heard enough,
+/// which is no error.
+pub fn conclude(outcome: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    if error.downcast_ref::<FileError>().is_some_and(|refused| refused.error.kind() == ErrorKind::BrokenPipe) {
+        return ExitCode::SUCCESS;
     }
+    // Not by returning the error from `main`, which buries it under a backtrace wherever RUST_BACKTRACE is set.
+    tell(&format!("error: {error:#}"));
+    ExitCode::FAILURE
 }
 
 /// A word as it must be typed for a POSIX shell to pass it on unchanged.

@@ -142,7 +142,9 @@ pub fn reload(config: RunConfig, folder: &Path) -> Result<Prepared, DataError> {
 
 /// Examples that fit into memory; the others are bad lines.
 fn sized(loader: &Loader, model: &ModelSpec, train: Split, dev: Split) -> Result<(Split, Split), DataError> {
-    let fault = |example: &Example| model.example_fault(example);
+    // A network that cannot be built is refused by the trainer; no example is to blame for it.
+    let sound = model.network.check().is_ok();
+    let fault = |example: &Example| if sound { model.example_fault(example) } else { None };
     Ok((loader.check(train, fault)?, loader.check(dev, fault)?))
 }
 

@@ -65,6 +65,16 @@ pub enum TrainError {
         /// About how much memory they would take.
         gigabytes: f64,
     },
+    /// More gradients at a time than fit.
+    #[error(
+        "a batch of {lanes} lanes keeps as many gradients, about {gigabytes:.0} GB of memory; lower --batch, or raise --lane"
+    )]
+    Batch {
+        /// Lanes a batch.
+        lanes: usize,
+        /// About how much memory their gradients would take.
+        gigabytes: f64,
+    },
     /// A gradient was not a finite number.
     #[error(
         "step {step}: the gradient of `{block}` is not finite; the last checkpoint is intact: lower --rate or --clip and \
@@ -93,7 +103,7 @@ pub enum TrainError {
     Estimate(#[from] EstimateError),
     /// A batch is too large.
     #[error("{0}; lower --batch or --lane")]
-    Batch(#[from] BatchError),
+    Graphs(#[from] BatchError),
     /// The dev set could not be read.
     #[error(transparent)]
     Evaluate(#[from] TransducerError),
@@ -173,6 +183,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, TrainError> {
         let (spec, settings) = (&config.model, &config.training);
         spec.loss.check()?;
+        spec.network.check()?;
         settings.check()?;
         let reachable = Reachable::new(examples, spec).indices;
         if reachable.is_empty() {
@@ -185,6 +196,11 @@ impl<'a> Trainer<'a> {
             return Err(TrainError::Lane { lane: settings.lane, gigabytes });
         }
         let model = Transducer::new(spec.clone(), settings.seed)?;
+        let parts = settings.batch.min(reachable.len()).div_ceil(settings.lane);
+        let gigabytes = 4e-9 * parts as f64 * param::count(&model.net) as f64;
+        if gigabytes > MOST_GIGABYTES {
+            return Err(TrainError::Batch { lanes: parts, gigabytes });
+        }
         let optimiser = AdamW::new(settings.adamw, &model.net)?;
         let average = Average::new(settings.average, &model.net)?;
         let state = State {

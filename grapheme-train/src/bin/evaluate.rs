@@ -5,11 +5,12 @@ use clap::Parser;
 use grapheme_train::data::{BadLines, Example, Loader};
 use grapheme_train::file;
 use grapheme_train::lanes::Lanes;
-use grapheme_train::output::{print, tell, unless_nobody_reads};
+use grapheme_train::output::{conclude, print, tell};
 use grapheme_train::run::RunFolder;
 use grapheme_train::transducer::Transducer;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Scores a trained model on pairs of texts: exact matches, word and token error rates, F1 of tokens, in percent.
 #[derive(Parser)]
@@ -40,8 +41,8 @@ Examples:
   evaluate --run runs/hun --data hun_dev.tsv
   evaluate --run runs/hun --data hun_dev.tsv --json --predictions hun_predicted.tsv";
 
-fn main() -> Result<()> {
-    unless_nobody_reads(evaluate(&Cli::parse()))
+fn main() -> ExitCode {
+    conclude(evaluate(&Cli::parse()))
 }
 
 fn evaluate(cli: &Cli) -> Result<()> {

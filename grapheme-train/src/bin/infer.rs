@@ -6,13 +6,14 @@ use grapheme_core::{GraphBatch, GraphTransformNet};
 use grapheme_train::data::Lines;
 use grapheme_train::file::FileError;
 use grapheme_train::lanes::Lanes;
-use grapheme_train::output::{print, unless_nobody_reads};
+use grapheme_train::output::{conclude, print};
 use grapheme_train::reader::{Outcome, Reading};
 use grapheme_train::run::RunFolder;
 use grapheme_train::transducer::Transducer;
 use std::fmt::Write as _;
 use std::io::{self, BufReader};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Rewrites texts with a trained model: arguments, or lines of standard input. Prints input, tab, result.
 #[derive(Parser)]
@@ -42,8 +43,8 @@ const CHUNK: usize = 1024;
 /// Bytes that may be read in a line, and in the lines before any is answered.
 const MOST_BYTES: usize = 1 << 24;
 
-fn main() -> Result<()> {
-    unless_nobody_reads(infer(&Cli::parse()))
+fn main() -> ExitCode {
+    conclude(infer(&Cli::parse()))
 }
 
 fn infer(cli: &Cli) -> Result<()> {

@@ -9,7 +9,7 @@ use grapheme_train::estimator::EstimatorName;
 use grapheme_train::event::{Event, Listener};
 use grapheme_train::lanes::Lanes;
 use grapheme_train::objective::LossName;
-use grapheme_train::output::{print, shell_word, tell, unless_nobody_reads};
+use grapheme_train::output::{conclude, print, shell_word, tell};
 use grapheme_train::prepare::{Prepared, Source, Wishes, prepare, reload};
 use grapheme_train::run::RunFolder;
 use grapheme_train::screen::Screen;
@@ -18,6 +18,7 @@ use grapheme_train::trainer::{Reachable, Trainer};
 use grapheme_train::transducer::{Transducer, read_config};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// Trains a model from pairs of texts: two columns of a TSV file, or "input" and "target" of JSON lines.
@@ -125,10 +126,10 @@ enum Units {
     Graphemes,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    unless_nobody_reads(cli.train(&matches))
+    conclude(cli.train(&matches))
 }
 
 /// What may be said besides --resume.
@@ -242,9 +243,11 @@ impl Cli {
 
 /// Warns of settings that were given with --resume, where those of the run count.
 fn ignored(matches: &ArgMatches, run: &RunFolder) -> Option<String> {
-    let given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
-    let ids = matches.ids().map(clap::Id::as_str).filter(given).filter(|id| !OF_A_RESUMED_RUN.contains(id));
-    let flags: Vec<String> = ids.map(|id| format!("--{}", id.replace('_', "-"))).collect();
+    let command = Cli::command();
+    let given =
+        |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine) && !OF_A_RESUMED_RUN.contains(&id);
+    let args = command.get_arguments().filter(|arg| given(arg.get_id().as_str()));
+    let flags: Vec<String> = args.filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")).collect();
     let config = run.config();
     (!flags.is_empty()).then(|| format!("{} ignored: the run goes on as {} says", flags.join(" "), config.display()))
 }

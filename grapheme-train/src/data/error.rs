@@ -37,6 +37,12 @@ pub enum DataError {
         /// The path asked for.
         path: PathBuf,
     },
+    /// A file stands where a folder was expected.
+    #[error("{}: is no folder, one with train.* and dev.* was expected; name single files with --train and --dev", path.display())]
+    IsFile {
+        /// The path asked for.
+        path: PathBuf,
+    },
     /// A folder holds no file for a split.
     #[error("{}: holds neither {name}.tsv nor {name}.jsonl; add one of them or name the files one by one", folder.display())]
     NoSplit {

@@ -4,7 +4,7 @@ use super::lines::{BYTE_ORDER_MARK, Lines};
 use super::{BadLine, DataError, Dataset, Example, LineFault, Skipped, Split, TargetUnits, jsonl, tsv};
 use std::fmt;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::Path;
 
 /// What happens at a bad line.
@@ -129,7 +129,10 @@ impl Loader {
     pub fn folder(&self, folder: impl AsRef<Path>) -> Result<Dataset, DataError> {
         let folder = folder.as_ref();
         // Opened first, so that a missing or locked folder is not mistaken for an empty one.
-        std::fs::read_dir(folder).map_err(|error| DataError::io(folder, error))?;
+        std::fs::read_dir(folder).map_err(|error| match error.kind() {
+            ErrorKind::NotADirectory => DataError::IsFile { path: folder.to_path_buf() },
+            _ => DataError::io(folder, error),
+        })?;
         let find = |name: &'static str| {
             let [tsv, jsonl] = ["tsv", "jsonl"].map(|extension| folder.join(name).with_extension(extension));
             match (tsv.exists(), jsonl.exists()) {
