@@ -253,9 +253,9 @@ fn a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on_when_there_is_room
     // Before the first checkpoint, then with one.
     limited(&two_epochs(&["--out", "full"])).fails_with(&["full/state.safetensors", "what was there is intact"]);
     assert!(!sandbox.path("full/state.safetensors").exists());
-    sandbox.kill_when(&["--resume", "--out", "full", "--checkpoint-seconds", "0"], |sandbox| {
-        sandbox.path("full/state.safetensors").exists()
-    });
+    sandbox.resume("full").succeeds();
+    sandbox.same_results("run", "full");
+    sandbox.kill_in_first_epoch("full");
     let before = sandbox.files("full")["state.safetensors"].clone();
     limited(&["--resume", "--out", "full"]).fails_with(&["full/state.safetensors", "what was there is intact"]);
     assert_eq!(sandbox.files("full")["state.safetensors"], before);

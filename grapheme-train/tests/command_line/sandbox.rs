@@ -129,6 +129,21 @@ impl Sandbox {
         child.kill().unwrap();
         child.wait().unwrap();
     }
+
+    /// Trains in `run` and kills it within the first epoch: there is a state, and no model yet.
+    pub fn kill_in_first_epoch(&self, run: &str) {
+        let exists = |name: &str| self.path(run).join(name).exists();
+        // A busy machine may look too late.
+        for _ in 0..20 {
+            let _ = fs::remove_dir_all(self.path(run));
+            let args = two_epochs(&["--out", run, "--checkpoint-seconds", "0"]);
+            self.kill_when(&args, |_| exists("state.safetensors"));
+            if exists("state.safetensors") && !exists("model.safetensors") {
+                return;
+            }
+        }
+        panic!("{run} was never killed in its first epoch");
+    }
 }
 
 /// What a command said, and how it ended.
