@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod objective;
 pub mod optim;
 pub mod prepare;
+pub mod proof;
 pub mod reader;
 pub mod run;
 pub mod screen;
