@@ -90,18 +90,20 @@ impl StructuralLoss {
         }
     }
 
-    /// The weighted structural loss against a target graph, by entropic transport. A match costs at most 1, as much as
-    /// deleting the one and inserting the other.
+    /// The weighted structural loss against a target graph, by entropic transport.
+    ///
+    /// A fresh network knows no label, so a match costs a few units; leaving a target unmatched must cost more, or the
+    /// cheapest first step is to give up all mass. With insertion and deletion at a half each that is what training did.
     pub fn graph() -> Self {
         Self {
             alpha: 1.0,
             beta: 0.5,
             gamma: 2.0,
             node: NodeWeights { kind: 0.1, activation: 0.7, degree: 0.2, order: 0.0 },
-            activation: Activation::Probability,
-            gate: Gate::Mass { deletion: 0.5 },
-            insertion: Some(0.5),
-            aligner: Assignment::Sinkhorn(Sinkhorn::default()),
+            activation: Activation::NegativeLogLikelihood,
+            gate: Gate::Mass { deletion: 2.0 },
+            insertion: Some(4.0),
+            aligner: Assignment::Sinkhorn(Sinkhorn { epsilon: 0.2, ..Sinkhorn::default() }),
         }
     }
 

@@ -15,6 +15,9 @@ use super::bordered::{Bordered, dot};
 use super::schur::Schur;
 use super::{BorderedGradient, Potentials, Sinkhorn, Value};
 
+/// A few times the precision of a double.
+const ROUNDING: f64 = 1e-14;
+
 pub(super) fn vjp(
     settings: &Sinkhorn,
     bordered: &Bordered,
@@ -34,6 +37,14 @@ pub(super) fn vjp(
         for (i, (&mass, &mean)) in bordered.row_mass.iter().zip(&expected).enumerate() {
             for ((j, slot), q) in bordered.columns_of(i).zip(bordered.slots(i)).zip(schur.row(i)) {
                 right_side[j] += mass * q * (dplan[slot] - mean);
+            }
+        }
+        // What the differences above round to is no right side: a plan that is as good as decided would turn it into a
+        // large gradient.
+        let largest = dplan.iter().fold(0.0_f64, |largest, u| largest.max(u.abs()));
+        for (entry, sum) in right_side.iter_mut().zip(schur.column_sums()) {
+            if entry.abs() <= ROUNDING * largest * sum {
+                *entry = 0.0;
             }
         }
         let y = schur.solve(right_side);

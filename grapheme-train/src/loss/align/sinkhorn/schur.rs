@@ -8,9 +8,9 @@ const TOLERANCE: f64 = 1e-15;
 const STEPS_PER_UNKNOWN: usize = 4;
 /// No more steps than this, however many unknowns: a band's system is well conditioned unless epsilon is tiny.
 const MAX_STEPS: usize = 2000;
-/// A column tied to the rest by less mass than this stands alone, and its unknown stays 0: products with its inverse
-/// would leave the range of doubles.
-const DECOUPLED: f64 = 1e-200;
+/// A column tied to the rest by less than this share of its mass stands alone, and its unknown stays 0. The products
+/// below subtract numbers of the size of its mass, so a weaker tie is all rounding, and dividing by it would blow that up.
+const DECOUPLED: f64 = 1e-13;
 
 /// `diag(Q^T a) - Q^T diag(a) Q`, with `Q` the conditional distributions of the rows: the Schur complement of
 /// `[diag(P 1)  P; P^T  diag(P^T 1)]` where the rows of the plan, `P_ij = a_i Q_ij`, have their masses.
@@ -37,8 +37,8 @@ impl<'a> Schur<'a> {
                 diagonal[j] += mass * q * (1.0 - q);
             }
         }
-        let inverse = |d: f64| if d > DECOUPLED { 1.0 / d } else { 0.0 };
-        let inverse_diagonal = diagonal.into_iter().map(inverse).collect();
+        let inverse = |(d, &sum): (f64, &f64)| if d > DECOUPLED * sum { 1.0 / d } else { 0.0 };
+        let inverse_diagonal = diagonal.into_iter().zip(&column_sums).map(inverse).collect();
         Self { bordered, conditional, column_sums, inverse_diagonal }
     }
 
