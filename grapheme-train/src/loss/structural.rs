@@ -103,7 +103,7 @@ impl StructuralLoss {
             activation: Activation::NegativeLogLikelihood,
             gate: Gate::Mass { deletion: 2.0 },
             insertion: Some(4.0),
-            aligner: Assignment::Sinkhorn(Sinkhorn { epsilon: 0.2, ..Sinkhorn::default() }),
+            aligner: Assignment::Sinkhorn(Sinkhorn { epsilon: 0.5, ..Sinkhorn::default() }),
         }
     }
 
