@@ -162,6 +162,7 @@ fn panel<B: DrawingBackend>(
     let epochs = series.first().map_or(1, |(_, values)| values.len().saturating_sub(1)).max(1);
     let mut chart = ChartBuilder::on(area)
         .margin(8)
+        .margin_right(24)
         .x_label_area_size(36)
         .y_label_area_size(64)
         .build_cartesian_2d(0..epochs, low - margin..high + margin)?;
