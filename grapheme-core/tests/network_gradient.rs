@@ -112,6 +112,20 @@ fn every_derivative_of_every_form_agrees() {
     }
 }
 
+#[test]
+fn a_first_morph_that_leaves_nothing_leaves_nothing_to_differentiate() {
+    let mut case = Case::new(&[(&[GATED], 2), (&[RECURRENT, SKIP], 3)], Closing::Marginalised, 0.0);
+    case.net.stages[0].morph.gate.thresholds.fill(-1e3);
+    for closing in [Closing::Marginalised, Closing::Realised] {
+        case.closing = closing;
+        let (morphed, trace) = case.net.forward(&case.batch, case.options(None)).unwrap();
+        assert_eq!((morphed.topology.nodes(), morphed.log_label.nrows()), (0, 0));
+        let mut grad = param::zeros_like(&case.net);
+        let dx = case.net.backward(trace, &morphed, probe(&morphed).1, &Vacuum, &mut (), &mut grad);
+        assert!(dx.iter().all(|&d| d == 0.0) && param::norm(&grad) == 0.0);
+    }
+}
+
 /// Multiplies the gradient by 1.01 at one boundary: a wrong backward.
 struct Fault(usize);
 

@@ -66,7 +66,8 @@ impl<S: Scalar> Morph<S> {
         let mut candidates = affine.clone();
         let mut read = Vec::with_capacity(self.read.len());
         for (k, linear) in self.read.iter().enumerate() {
-            let slot = s![k..;self.read.len(), ..];
+            // An earlier morph may have left no node at all, and then slots have no first row.
+            let slot = s![k.min(affine.nrows())..;self.read.len(), ..];
             let input = linear.forward(affine.slice(slot))?;
             candidates.slice_mut(slot).zip_mut_with(&input, |c, &v| *c += gelu(v).0);
             read.push(input);
@@ -89,7 +90,7 @@ impl<S: Scalar> Morph<S> {
         dc += &dcandidates;
         let mut daffine = dc.clone();
         for (k, mut input) in read.into_iter().enumerate() {
-            let slot = s![k..;self.read.len(), ..];
+            let slot = s![k.min(affine.nrows())..;self.read.len(), ..];
             input.zip_mut_with(&dc.slice(slot), |v, &d| *v = d * gelu(*v).1);
             let through = self.read[k].backward(affine.slice(slot), input.view(), &mut grad.read[k]);
             let mut rows = daffine.slice_mut(slot);
