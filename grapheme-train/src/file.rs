@@ -55,6 +55,18 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     flush_folder_of(path)
 }
 
+/// Writes `bytes` where a person asked for them: a plain file, old or new, is replaced as by [`replace`]; into anything
+/// else, such as a pipe, a device or a link, they are written as they are, for a rename would put a file in its place.
+///
+/// # Errors
+/// [`FileError`].
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => fs::write(path, bytes).map_err(FileError::of("write", path)),
+        _ => replace(path, bytes),
+    }
+}
+
 /// Reads a whole file.
 ///
 /// # Errors
@@ -81,6 +93,7 @@ fn cure(kind: ErrorKind) -> &'static str {
         ErrorKind::PermissionDenied => "; change its permissions or choose another folder",
         ErrorKind::ReadOnlyFilesystem => "; choose a folder on a disk that can be written",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space and resume: what was there is intact",
+        ErrorKind::FileTooLarge => "; raise the limit on the size of files (ulimit -f): what was there is intact",
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
             "; a file is in the place of a folder: choose another path"
         }
@@ -109,6 +122,20 @@ mod tests {
         replace(&path, b"2").unwrap();
         assert_eq!(read(&path).unwrap(), b"2");
         assert_eq!(names(folder.path()), ["model"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_written_through_and_a_folder_refused() {
+        let folder = tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        write(&file, b"first").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write(&link, b"2").unwrap();
+        assert_eq!(read(&file).unwrap(), b"2");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let error = write(folder.path(), b"3").unwrap_err().to_string();
+        assert!(error.contains("a folder is in the place of a file"), "{error}");
     }
 
     #[test]

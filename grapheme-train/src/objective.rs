@@ -111,7 +111,7 @@ impl<S: Scalar> Example<'_, S> {
         let target = &self.task.labelling.targets[self.graph];
         let (n, m) = (rows.len(), target.len());
         let band = match self.objective.window {
-            Some(half_width) if m > 2 * half_width => Band::window(n, m, half_width),
+            Some(half_width) if m > half_width.saturating_mul(2) => Band::window(n, m, half_width),
             _ => Band::dense(n, m),
         };
         let gates = &self.morphed.gates;

@@ -91,11 +91,6 @@ pub fn prepare(
         units
     });
     let (train, dev) = (loader.check_units(train, units)?, loader.check_units(dev, units)?);
-    for split in [&train, &dev] {
-        if split.skipped().count() > 0 {
-            warnings.push(split.skipped().to_string());
-        }
-    }
     let labels = LabelInventory::of(train.targets(), units);
     let estimator = wishes.estimator.unwrap_or(match wishes.loss {
         LossName::Words => EstimatorName::Marginal,
@@ -110,6 +105,12 @@ pub fn prepare(
         let slots = propose_slots(train.examples(), &model);
         model.network.stages.iter_mut().for_each(|stage| stage.slots = slots);
         notes.push(format!("Slots: {slots} candidates a node, the fewest from 2 that reach nearly every target."));
+    }
+    let (train, dev) = sized(&loader, &model, train, dev)?;
+    for split in [&train, &dev] {
+        if split.skipped().count() > 0 {
+            warnings.push(split.skipped().to_string());
+        }
     }
     warn_of_unreachable(&train, &model, &mut warnings);
     let data = DataConfig {
@@ -131,11 +132,20 @@ pub fn reload(config: RunConfig, folder: &Path) -> Result<Prepared, DataError> {
     let loader = Loader { bad_lines, ..Loader::default() };
     let load = |path: &Path| loader.file(path).and_then(|split| loader.check_units(split, config.model.units));
     let (train, dev) = (load(&config.data.train)?, load(&config.data.dev)?);
+    let (train, dev) = sized(&loader, &config.model, train, dev)?;
     let found = fingerprint(&[&train, &dev]);
     if found != config.data.fingerprint {
         return Err(DataError::Changed { train: config.data.train, run: folder.to_owned() });
     }
     Ok(Prepared { config, train, dev, notes: Vec::new(), warnings: Vec::new() })
+}
+
+/// Examples that fit into memory; the others are bad lines.
+fn sized(loader: &Loader, model: &ModelSpec, train: Split, dev: Split) -> Result<(Split, Split), DataError> {
+    // A network that cannot be built is refused by the trainer; no example is to blame for it.
+    let sound = model.network.check().is_ok();
+    let fault = |example: &Example| if sound { model.example_fault(example) } else { None };
+    Ok((loader.check(train, fault)?, loader.check(dev, fault)?))
 }
 
 fn loss_for(name: LossName, estimator: EstimatorName) -> StructuralLoss {

@@ -2,8 +2,8 @@
 
 use crate::data::{LabelInventory, TargetUnits};
 use crate::estimator::EstimatorName;
-use crate::loss::StructuralLoss;
-use crate::optim::{AdamWSettings, ScheduleSettings};
+use crate::loss::{Gate, StructuralLoss};
+use crate::optim::{AdamWSettings, ScheduleSettings, SettingError};
 use grapheme_core::NetworkConfig;
 use grapheme_core::layers::RoundKind;
 use grapheme_core::network::StageConfig;
@@ -99,6 +99,36 @@ impl Default for TrainingSettings {
             average: 0.998,
             patience: 0,
         }
+    }
+}
+
+impl ModelSpec {
+    /// Whether the estimator can be used with the loss: only gates that are costs can be summed over exactly.
+    pub fn is_consistent(&self) -> bool {
+        self.estimator != EstimatorName::Marginal || self.loss.gate == Gate::Cost
+    }
+}
+
+impl TrainingSettings {
+    /// Refuses settings that nothing can be trained with; optimiser and average check their own.
+    ///
+    /// # Errors
+    /// The first setting out of its range.
+    pub fn check(&self) -> Result<(), SettingError> {
+        let count = |name, n: usize| match n {
+            0 => Err(SettingError { name, value: 0.0, expected: "at least 1" }),
+            _ => Ok(()),
+        };
+        let positive = |name, value: f64| match value > 0.0 && value.is_finite() {
+            true => Ok(()),
+            false => Err(SettingError { name, value, expected: "a positive number" }),
+        };
+        count("epochs", self.epochs)?;
+        count("batch", self.batch)?;
+        count("lane", self.lane)?;
+        positive("clip", self.clip)?;
+        positive("minutes", self.minutes.unwrap_or(1.0))?;
+        self.schedule.check().map(|_| ())
     }
 }
 

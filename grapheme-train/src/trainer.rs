@@ -7,10 +7,11 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::data::Example;
 use crate::estimator::{Crossing, EstimateError};
 use crate::event::{DevFigures, Event, Listener, StopReason};
+use crate::footprint::{MOST_GIGABYTES, nodes};
 use crate::lanes::{Lanes, ThreadsError};
 use crate::objective::{Objective, Task};
 use crate::optim::{AdamW, Average, GradientNorm, Optimiser, Schedule, SettingError, clip};
-use crate::run::{MetricsError, MetricsLog, RunError, RunFolder};
+use crate::run::{MetricsError, MetricsLog, RunError, RunFolder, read_metrics};
 use crate::settings::{ModelSpec, RunConfig, TrainingSettings};
 use crate::transducer::{Transducer, TransducerError, label};
 use grapheme_core::graph::BatchError;
@@ -25,7 +26,7 @@ use thiserror::Error;
 const ORDER: u64 = 1;
 const DROPOUT: u64 = 2;
 
-/// A checkpoint is written at the end of every epoch, and in a long epoch whenever this much time has passed.
+/// A checkpoint is written at the end of every epoch, and in a long epoch whenever this much time has passed, unless told.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 
 type Net = GraphTransformNet<f32>;
@@ -52,6 +53,27 @@ pub enum TrainError {
         examples: usize,
         /// Candidates a node.
         slots: usize,
+    },
+    /// Long examples that may meet in one lane.
+    #[error(
+        "the {lane} longest examples, which may meet in one lane, would take about {gigabytes:.0} GB of memory; lower \
+         --lane, or split the texts"
+    )]
+    Lane {
+        /// Examples a lane.
+        lane: usize,
+        /// About how much memory they would take.
+        gigabytes: f64,
+    },
+    /// More gradients at a time than fit.
+    #[error(
+        "a batch of {lanes} lanes keeps as many gradients, about {gigabytes:.0} GB of memory; lower --batch, or raise --lane"
+    )]
+    Batch {
+        /// Lanes a batch.
+        lanes: usize,
+        /// About how much memory their gradients would take.
+        gigabytes: f64,
     },
     /// A gradient was not a finite number.
     #[error(
@@ -81,7 +103,7 @@ pub enum TrainError {
     Estimate(#[from] EstimateError),
     /// A batch is too large.
     #[error("{0}; lower --batch or --lane")]
-    Batch(#[from] BatchError),
+    Graphs(#[from] BatchError),
     /// The dev set could not be read.
     #[error(transparent)]
     Evaluate(#[from] TransducerError),
@@ -111,10 +133,8 @@ fn last_slots(spec: &ModelSpec) -> usize {
 
 /// The fewest slots with which an example's target can be written.
 pub fn needed_slots(example: &Example, spec: &ModelSpec) -> usize {
-    use unicode_normalization::UnicodeNormalization;
     let units = crate::data::segment(&example.target, spec.units).len();
-    let nodes = example.input.nfd().count() + 2;
-    units.div_ceil(nodes)
+    units.div_ceil(nodes(&example.input))
 }
 
 /// One training run.
@@ -127,6 +147,7 @@ pub struct Trainer<'a> {
     objective: Objective,
     schedule: Schedule,
     lanes: Lanes<Net>,
+    checkpoint_interval: Duration,
     state: State,
 }
 
@@ -162,11 +183,24 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, TrainError> {
         let (spec, settings) = (&config.model, &config.training);
         spec.loss.check()?;
+        spec.network.check()?;
+        settings.check()?;
         let reachable = Reachable::new(examples, spec).indices;
         if reachable.is_empty() {
             return Err(TrainError::Unreachable { examples: examples.len(), slots: last_slots(spec) });
         }
+        let mut lengths: Vec<usize> = reachable.iter().map(|&i| nodes(&examples[i].input)).collect();
+        lengths.sort_unstable_by(|a, b| b.cmp(a));
+        let gigabytes = spec.pass_gigabytes(lengths.iter().take(settings.lane).sum());
+        if settings.lane > 1 && gigabytes > MOST_GIGABYTES {
+            return Err(TrainError::Lane { lane: settings.lane, gigabytes });
+        }
         let model = Transducer::new(spec.clone(), settings.seed)?;
+        let parts = settings.batch.min(reachable.len()).div_ceil(settings.lane);
+        let gigabytes = 4e-9 * parts as f64 * param::count(&model.net) as f64;
+        if gigabytes > MOST_GIGABYTES {
+            return Err(TrainError::Batch { lanes: parts, gigabytes });
+        }
         let optimiser = AdamW::new(settings.adamw, &model.net)?;
         let average = Average::new(settings.average, &model.net)?;
         let state = State {
@@ -184,7 +218,14 @@ impl<'a> Trainer<'a> {
         };
         let objective = state.model.objective();
         let (schedule, lanes) = (settings.schedule.check()?, Lanes::new(threads)?);
-        Ok(Self { spec, settings, examples, dev, reachable, objective, schedule, lanes, state })
+        let checkpoint_interval = CHECKPOINT_INTERVAL;
+        Ok(Self { spec, settings, examples, dev, reachable, objective, schedule, lanes, checkpoint_interval, state })
+    }
+
+    /// How long an epoch may go on before a checkpoint is written within it; zero for one after every step. It has no
+    /// part in the result.
+    pub fn checkpoint_every(&mut self, interval: Duration) {
+        self.checkpoint_interval = interval;
     }
 
     /// The number of scalars in the model.
@@ -197,7 +238,8 @@ impl<'a> Trainer<'a> {
         self.reachable.len().div_ceil(self.settings.batch)
     }
 
-    /// Trains to the end and leaves the best model in `run`; with `resume`, from the last checkpoint there.
+    /// Trains to the end and leaves the best model in `run`; with `resume`, from the last checkpoint there. A run that is
+    /// done is left as it is.
     ///
     /// # Errors
     /// [`TrainError`]; the last checkpoint is intact.
@@ -212,6 +254,14 @@ impl<'a> Trainer<'a> {
             let checkpoint = Checkpoint::open(&run.state())?;
             self.load(&checkpoint)?;
             length = checkpoint.noted("metrics")?;
+        }
+        if length > 0
+            && let Some(reason) = self.over()
+            && let Some(Event::Finished { .. }) = read_metrics(&run.metrics())?.last()
+        {
+            let message = format!("{}: this run is done, nothing was changed", run.path().display());
+            listener.hear(&Event::Warning { message });
+            return Ok(reason);
         }
         let mut log = MetricsLog::open(&run.metrics(), length)?;
         let mut emit = |event: Event, log: &mut MetricsLog| {
@@ -230,35 +280,32 @@ impl<'a> Trainer<'a> {
         );
         let (started, before) = (Instant::now(), self.state.elapsed);
         let mut checkpointed = Instant::now();
-        let mut reason = StopReason::Complete;
-        while self.state.epoch < self.settings.epochs {
+        let reason = loop {
+            if let Some(reason) = self.over() {
+                break reason;
+            }
             let order = self.order();
-            let mut out_of_time = false;
-            while self.state.position < self.steps_per_epoch() && !out_of_time {
+            while self.state.position < self.steps_per_epoch() && self.clock() < 1.0 {
                 self.state.elapsed = before + started.elapsed().as_secs_f64();
-                let event = self.step(&order);
-                emit(event.0, &mut log);
-                event.1?;
-                out_of_time = self.clock() >= 1.0;
-                if checkpointed.elapsed() >= CHECKPOINT_INTERVAL && self.state.position < self.steps_per_epoch() {
+                let outcome = self.step(&order);
+                if let Err(TrainError::NotFinite { step, block }) = &outcome {
+                    let epoch = self.state.epoch as u64 + 1;
+                    emit(Event::StepRefused { epoch, step: *step, block: block.clone() }, &mut log);
+                }
+                emit(outcome?, &mut log);
+                let within = self.state.position < self.steps_per_epoch();
+                if within && checkpointed.elapsed() >= self.checkpoint_interval {
                     self.save(run, &mut log, false)?;
                     emit(self.checkpoint_event(false), &mut log);
                     checkpointed = Instant::now();
                 }
             }
             let best = self.end_epoch(&mut |event| emit(event, &mut log))?;
+            self.state.elapsed = before + started.elapsed().as_secs_f64();
             self.save(run, &mut log, best)?;
             emit(self.checkpoint_event(best), &mut log);
             checkpointed = Instant::now();
-            if out_of_time {
-                reason = StopReason::TimeOver;
-            } else if self.settings.patience > 0 && self.state.epochs_since_best >= self.settings.patience {
-                reason = StopReason::EarlyStop;
-            }
-            if reason != StopReason::Complete {
-                break;
-            }
-        }
+        };
         let (epochs, steps) = (self.state.epoch as u64, self.state.step);
         emit(Event::Finished { epochs, steps, reason }, &mut log);
         log.commit()?;
@@ -277,7 +324,7 @@ impl<'a> Trainer<'a> {
             if step == 1 {
                 started = Instant::now();
             }
-            self.step(&order).1?;
+            self.step(&order)?;
             self.state.position %= self.steps_per_epoch();
         }
         Ok(started.elapsed().as_secs_f64() / steps.max(1) as f64)
@@ -295,23 +342,23 @@ impl<'a> Trainer<'a> {
         self.settings.minutes.map_or(0.0, |minutes| self.state.elapsed / (60.0 * minutes))
     }
 
-    /// One step, and the event that tells of it.
-    fn step(&mut self, order: &[usize]) -> (Event, Result<(), TrainError>) {
-        let epoch = self.state.epoch as u64 + 1;
-        let step = self.state.step + 1;
-        match self.try_step(order) {
-            Ok(event) => (event, Ok(())),
-            Err(error) => {
-                let block = match &error {
-                    TrainError::NotFinite { block, .. } => block.clone(),
-                    _ => String::new(),
-                };
-                (Event::StepRefused { epoch, step, block }, Err(error))
-            }
+    /// Why training is over, between two epochs: a function of the state alone, so that a run which is killed at its end
+    /// does not go beyond it when resumed.
+    fn over(&self) -> Option<StopReason> {
+        let (state, settings) = (&self.state, self.settings);
+        if state.position > 0 {
+            None
+        } else if self.clock() >= 1.0 {
+            Some(StopReason::TimeOver)
+        } else if settings.patience > 0 && state.epochs_since_best >= settings.patience {
+            Some(StopReason::EarlyStop)
+        } else {
+            (state.epoch >= settings.epochs).then_some(StopReason::Complete)
         }
     }
 
-    fn try_step(&mut self, order: &[usize]) -> Result<Event, TrainError> {
+    /// One step, and the event that tells of it.
+    fn step(&mut self, order: &[usize]) -> Result<Event, TrainError> {
         let (settings, clock) = (self.settings, self.clock());
         let first = self.state.position * settings.batch;
         let members = &order[first..(first + settings.batch).min(order.len())];

@@ -74,6 +74,8 @@ impl From<crate::loss::LossError> for TransducerError {
 
 /// Texts that are read together: large enough for the matrix products, small enough for the caches.
 const TEXTS_A_LANE: usize = 16;
+/// Bytes of text that are read together, unless one text alone has more.
+const BYTES_A_LANE: usize = 1 << 16;
 
 impl Transducer {
     /// A model with fresh weights.
@@ -116,7 +118,7 @@ impl Transducer {
         texts: &[T],
         lanes: &Lanes<GraphTransformNet<f32>>,
     ) -> Result<Vec<Reading>, TransducerError> {
-        let chunks: Vec<&[T]> = texts.chunks(TEXTS_A_LANE).collect();
+        let chunks = lanes_of(texts, |text| text.as_ref().len());
         let readings = lanes.map(&chunks, |_, texts| {
             let batch = GraphBatch::from_texts(texts)?;
             let options = ForwardOptions { closing: self.spec.estimator.closing(), dropout: None, plans: None };
@@ -138,7 +140,7 @@ impl Transducer {
         lanes: &Lanes<GraphTransformNet<f32>>,
     ) -> Result<Evaluation, TransducerError> {
         let objective = self.objective();
-        let chunks: Vec<&[Example]> = examples.chunks(TEXTS_A_LANE).collect();
+        let chunks = lanes_of(examples, |example| example.input.len());
         let parts = lanes.map(&chunks, |_, examples| {
             let (batch, labelling) = label(examples.iter(), &self.spec.labels, self.spec.units)?;
             let options = ForwardOptions { closing: self.spec.estimator.closing(), dropout: None, plans: None };
@@ -160,6 +162,21 @@ impl Transducer {
         predictions.iter().zip(examples).for_each(|(text, example)| score.add(text, &example.target));
         Ok(Evaluation { score, loss: loss / reached.max(1) as f64, reached, predictions })
     }
+}
+
+/// Cuts texts into lanes, by their number and length alone.
+fn lanes_of<T>(texts: &[T], bytes: impl Fn(&T) -> usize) -> Vec<&[T]> {
+    let (mut lanes, mut start, mut held) = (Vec::new(), 0, 0);
+    for (i, text) in texts.iter().enumerate() {
+        let bytes = bytes(text);
+        if i > start && (i - start == TEXTS_A_LANE || held + bytes > BYTES_A_LANE) {
+            lanes.push(&texts[start..i]);
+            (start, held) = (i, 0);
+        }
+        held += bytes;
+    }
+    lanes.extend((start < texts.len()).then(|| &texts[start..]));
+    lanes
 }
 
 /// How a model does on examples.
@@ -207,7 +224,25 @@ pub fn read_config(run: &RunFolder) -> Result<RunConfig, TransducerError> {
         return Err(contradiction(format!("a network of {outcomes} outcomes for {labels} labels")));
     }
     config.model.loss.check().map_err(|error| contradiction(error.to_string()))?;
+    config.training.check().map_err(|error| contradiction(error.to_string()))?;
+    if !config.model.is_consistent() {
+        return Err(contradiction("the estimator `marginal` with a loss that has no exact marginal".to_owned()));
+    }
     let network = &config.model.network;
     network.check().map_err(|source| TransducerError::Config { file: file.clone(), source })?;
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_are_bounded_in_number_and_length_and_lose_nothing() {
+        let lengths = [vec![1; 40], vec![BYTES_A_LANE * 3, 1, BYTES_A_LANE, 1, 1]].concat();
+        let lanes = lanes_of(&lengths, |&length| length);
+        assert_eq!(lanes.concat(), lengths);
+        assert_eq!(lanes.iter().map(|lane| lane.len()).collect::<Vec<_>>(), [16, 16, 8, 1, 1, 1, 2]);
+        assert!(lanes_of(&lengths[..0], |&length| length).is_empty());
+    }
 }

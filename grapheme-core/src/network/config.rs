@@ -50,8 +50,11 @@ pub struct ConfigError {
     pub expected: &'static str,
 }
 
-/// Sizes beyond this are taken for a mistake: no parameter block may pass 2^31 numbers.
+/// Sizes beyond this are taken for a mistake.
 const LARGEST: usize = 1 << 20;
+
+/// The most parameters of a network, 2^28: a gigabyte in `f32`, and training holds about eight copies.
+const MOST_PARAMETERS: f64 = (1u64 << 28) as f64;
 
 impl NetworkConfig {
     /// A network of a few thousand parameters that still has every kind of part: for tests and proofs.
@@ -101,6 +104,57 @@ impl NetworkConfig {
         number("temperature", t, t.is_finite() && t > 0.0, "a positive number")?;
         number("dropout", self.dropout, (0.0..1.0).contains(&self.dropout), "at least 0 and below 1")?;
         let rate = self.embedding_dropout;
-        number("embedding_dropout", rate, (0.0..1.0).contains(&rate), "at least 0 and below 1")
+        number("embedding_dropout", rate, (0.0..1.0).contains(&rate), "at least 0 and below 1")?;
+        let weights = self.weights();
+        number(
+            "number of parameters",
+            weights,
+            weights <= MOST_PARAMETERS,
+            "at most 2^28: lower width, buckets or slots",
+        )
+    }
+
+    /// The number of parameters, biases and norms left out: known before anything is allocated.
+    fn weights(&self) -> f64 {
+        let d = self.width as f64;
+        let round = |kind: &RoundKind| match kind {
+            RoundKind::Gated { .. } => 7.0 * d * d,
+            RoundKind::Recurrent => 18.0 * d * d,
+        };
+        let stage = |stage: &StageConfig| {
+            let rounds: f64 = stage.rounds.iter().map(round).sum();
+            rounds + stage.slots as f64 * d * d + 2.0 * d * self.gate_rank as f64
+        };
+        (self.buckets + self.outcomes) as f64 * d + self.stages.iter().map(stage).sum::<f64>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{GraphTransformNet, param};
+
+    #[test]
+    fn parameters_are_counted_before_they_are_allocated() {
+        let mut config = NetworkConfig::tiny(50);
+        config.width = 64;
+        config.stages.push(StageConfig { rounds: vec![RoundKind::Recurrent], slots: 3 });
+        let found = param::count(&GraphTransformNet::<f32>::new(&config, 1).unwrap()) as f64;
+        let share = config.weights() / found;
+        assert!((0.95..1.0).contains(&share), "{} of {found}", config.weights());
+    }
+
+    #[test]
+    fn sizes_that_no_machine_holds_are_refused_unallocated() {
+        let tiny = NetworkConfig::tiny(5);
+        let wide = NetworkConfig { width: 1 << 14, ..tiny.clone() };
+        let deep = NetworkConfig { stages: vec![tiny.stages[0].clone(); 65], ..tiny.clone() };
+        let full = NetworkConfig { width: 1 << 12, buckets: 1 << 20, ..tiny.clone() };
+        let absurd = NetworkConfig { width: 1_000_000_000_000, ..tiny };
+        for (config, setting) in
+            [(wide, "number of parameters"), (deep, "stages"), (full, "number of parameters"), (absurd, "width")]
+        {
+            assert_eq!(GraphTransformNet::<f32>::new(&config, 1).unwrap_err().setting, setting);
+        }
     }
 }

@@ -2,12 +2,15 @@
 
 use anyhow::Result;
 use clap::Parser;
-use grapheme_train::data::{BadLines, Loader};
+use grapheme_train::data::{BadLines, Example, Loader};
 use grapheme_train::file;
 use grapheme_train::lanes::Lanes;
+use grapheme_train::output::{conclude, print, tell};
 use grapheme_train::run::RunFolder;
 use grapheme_train::transducer::Transducer;
+use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Scores a trained model on pairs of texts: exact matches, word and token error rates, F1 of tokens, in percent.
 #[derive(Parser)]
@@ -22,12 +25,12 @@ struct Cli {
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
-    /// Write input, prediction and target as TSV
+    /// Write input, prediction and target as TSV; tabs and line ends within a text as \t and \n
     #[arg(long)]
     predictions: Option<PathBuf>,
     /// Threads; 0 for one a core. Does not change the result
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    threads: u16,
     /// Leave malformed lines out instead of stopping
     #[arg(long)]
     skip_bad: bool,
@@ -38,35 +41,50 @@ Examples:
   evaluate --run runs/hun --data hun_dev.tsv
   evaluate --run runs/hun --data hun_dev.tsv --json --predictions hun_predicted.tsv";
 
-fn main() -> Result<()> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    conclude(evaluate(&Cli::parse()))
+}
+
+fn evaluate(cli: &Cli) -> Result<()> {
     let model = Transducer::load(&RunFolder::open(&cli.run)?)?;
     let bad_lines = if cli.skip_bad { BadLines::Skip } else { BadLines::Stop };
-    let split = Loader { bad_lines, ..Loader::default() }.file(&cli.data)?;
+    let loader = Loader { bad_lines, ..Loader::default() };
+    let split = loader.check(loader.file(&cli.data)?, |example| model.spec.example_fault(example))?;
     if split.skipped().count() > 0 {
-        eprintln!("{}", split.skipped());
+        tell(&split.skipped().to_string());
     }
-    let evaluation = model.evaluate(split.examples(), &Lanes::new(cli.threads)?)?;
-    if let Some(path) = &cli.predictions {
-        let rows = split.examples().iter().zip(&evaluation.predictions);
-        let table: String =
-            rows.map(|(example, text)| format!("{}\t{text}\t{}\n", example.input, example.target)).collect();
-        file::replace(path, table.as_bytes())?;
-    }
+    let evaluation = model.evaluate(split.examples(), &Lanes::new(usize::from(cli.threads))?)?;
     let figures = evaluation.score.figures();
+    let mut out = String::new();
     if cli.json {
-        println!("{}", serde_json::to_string(&figures)?);
+        writeln!(out, "{}", serde_json::to_string(&figures)?)?;
     } else {
-        println!("examples          {}", figures.n);
-        println!("exact             {:.2}%", figures.exact);
-        println!("word error rate   {:.2}%", figures.wer);
-        println!("token error rate  {:.2}%", figures.ter);
-        println!("F1 of tokens      {:.2}%", figures.f1);
-        let written = figures.n - evaluation.reached;
-        println!("mean loss         {:.4} over {} examples", evaluation.loss, evaluation.reached);
-        if written > 0 {
-            println!("out of reach      {written}: their targets hold labels that training never saw, or are too long");
+        writeln!(out, "examples          {}", figures.n)?;
+        writeln!(out, "exact             {:.2}%", figures.exact)?;
+        writeln!(out, "word error rate   {:.2}%", figures.wer)?;
+        writeln!(out, "token error rate  {:.2}%", figures.ter)?;
+        writeln!(out, "F1 of tokens      {:.2}%", figures.f1)?;
+        let missed = figures.n - evaluation.reached;
+        writeln!(out, "mean loss         {:.4} over {} examples", evaluation.loss, evaluation.reached)?;
+        if missed > 0 {
+            writeln!(
+                out,
+                "out of reach      {missed}: their targets hold labels that training never saw, or are too long"
+            )?;
         }
     }
+    print(&out)?;
+    if let Some(path) = &cli.predictions {
+        let rows = split.examples().iter().zip(&evaluation.predictions);
+        let row =
+            |(example, text): (&Example, &String)| [&example.input, text, &example.target].map(|t| cell(t)).join("\t");
+        let table: String = rows.map(row).map(|row| row + "\n").collect();
+        file::write(path, table.as_bytes())?;
+    }
     Ok(())
+}
+
+/// A text that stays in its column.
+fn cell(text: &str) -> String {
+    text.replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r")
 }

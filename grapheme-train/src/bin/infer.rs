@@ -1,15 +1,19 @@
 //! Uses a trained model.
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use clap::Parser;
 use grapheme_core::{GraphBatch, GraphTransformNet};
+use grapheme_train::data::Lines;
+use grapheme_train::file::FileError;
 use grapheme_train::lanes::Lanes;
+use grapheme_train::output::{conclude, print};
 use grapheme_train::reader::{Outcome, Reading};
 use grapheme_train::run::RunFolder;
 use grapheme_train::transducer::Transducer;
 use std::fmt::Write as _;
-use std::io::{self, BufRead, ErrorKind, Write};
+use std::io::{self, BufReader};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Rewrites texts with a trained model: arguments, or lines of standard input. Prints input, tab, result.
 #[derive(Parser)]
@@ -24,8 +28,8 @@ struct Cli {
     #[arg(long)]
     explain: bool,
     /// Threads; 0 for one a core. Does not change the result
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    threads: u16,
 }
 
 const EXAMPLES: &str = "\
@@ -36,17 +40,25 @@ Examples:
 
 /// Lines that are read before any is answered; bounds memory, and gives every thread work.
 const CHUNK: usize = 1024;
+/// Bytes that may be read in a line, and in the lines before any is answered.
+const MOST_BYTES: usize = 1 << 24;
 
-fn main() -> Result<()> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    conclude(infer(&Cli::parse()))
+}
+
+fn infer(cli: &Cli) -> Result<()> {
     let model = Transducer::load(&RunFolder::open(&cli.run)?)?;
-    let session = Session { model, lanes: Lanes::new(cli.threads)?, explain: cli.explain };
-    let outcome = if cli.texts.is_empty() { session.stream() } else { session.answer(&cli.texts) };
-    match outcome {
-        // Whoever reads our output has heard enough.
-        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => Ok(()),
-        outcome => outcome,
+    let session = Session { model, lanes: Lanes::new(usize::from(cli.threads))?, explain: cli.explain };
+    if cli.texts.is_empty() {
+        return session.stream();
     }
+    for (i, text) in cli.texts.iter().enumerate() {
+        if let Some(fault) = session.model.spec.text_fault(text) {
+            bail!("text {}: {fault}", i + 1);
+        }
+    }
+    session.answer(&cli.texts)
 }
 
 struct Session {
@@ -56,40 +68,47 @@ struct Session {
 }
 
 impl Session {
+    /// Answers lines as they come: in chunks where there are many, at once where whoever writes them waits for us.
     fn stream(&self) -> Result<()> {
-        let mut input = io::stdin().lock();
-        let (mut bytes, mut number, mut lines) = (Vec::new(), 0usize, Vec::with_capacity(CHUNK));
+        let mut lines = Lines::new(BufReader::with_capacity(1 << 16, io::stdin()), MOST_BYTES);
+        let (mut texts, mut bytes) = (Vec::with_capacity(CHUNK), 0);
         loop {
-            bytes.clear();
-            let more = input.read_until(b'\n', &mut bytes)? > 0;
-            if more {
-                number += 1;
-                let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-                let text = text.strip_suffix(b"\r").unwrap_or(text);
-                let text = std::str::from_utf8(text).with_context(|| {
-                    format!("standard input, line {number}: not UTF-8; convert it, for example with iconv")
-                })?;
-                lines.push(text.to_owned());
+            let next = lines.next_line().map_err(FileError::of("read", "standard input"))?;
+            let more = next.is_some();
+            let mut bad = None;
+            if let Some((number, line)) = next {
+                let line = line.and_then(|text| self.model.spec.text_fault(text).map_or(Ok(text), Err));
+                match line {
+                    Ok(text) => {
+                        bytes += text.len();
+                        texts.push(text.to_owned());
+                    }
+                    Err(fault) => bad = Some(format!("standard input, line {number}: {fault}")),
+                }
             }
-            if lines.len() == CHUNK || !more {
-                self.answer(&lines)?;
-                lines.clear();
+            let waited_for = lines.reader().buffer().is_empty();
+            if waited_for || texts.len() == CHUNK || bytes > MOST_BYTES || bad.is_some() || !more {
+                self.answer(&texts)?;
+                texts.clear();
+                bytes = 0;
             }
-            if !more {
-                return Ok(());
+            match bad {
+                Some(bad) => bail!(bad),
+                None if more => {}
+                None => return Ok(()),
             }
         }
     }
 
     fn answer(&self, texts: &[String]) -> Result<()> {
-        let mut output = io::stdout().lock();
+        let mut out = String::new();
         for (text, reading) in texts.iter().zip(self.model.read(texts, &self.lanes)?) {
-            writeln!(output, "{text}\t{}", reading.text)?;
+            writeln!(out, "{text}\t{}", reading.text)?;
             if self.explain {
-                output.write_all(explain(text, &reading)?.as_bytes())?;
+                out.push_str(&explain(text, &reading)?);
             }
         }
-        Ok(output.flush()?)
+        Ok(print(&out)?)
     }
 }
 

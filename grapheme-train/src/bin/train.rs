@@ -1,19 +1,25 @@
 //! Trains a model from pairs of texts.
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, ValueEnum};
-use grapheme_core::param;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use grapheme_core::{GraphTransformNet, param};
 use grapheme_train::data::{BadLines, TargetUnits};
 use grapheme_train::estimator::EstimatorName;
 use grapheme_train::event::{Event, Listener};
+use grapheme_train::lanes::Lanes;
 use grapheme_train::objective::LossName;
+use grapheme_train::output::{conclude, print, shell_word, tell};
 use grapheme_train::prepare::{Prepared, Source, Wishes, prepare, reload};
 use grapheme_train::run::RunFolder;
 use grapheme_train::screen::Screen;
 use grapheme_train::settings::{Preset, TrainingSettings};
 use grapheme_train::trainer::{Reachable, Trainer};
 use grapheme_train::transducer::{Transducer, read_config};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
 
 /// Trains a model from pairs of texts: two columns of a TSV file, or "input" and "target" of JSON lines.
 ///
@@ -38,7 +44,7 @@ struct Cli {
     #[arg(long, requires = "out", conflicts_with = "overwrite")]
     resume: bool,
     /// Replace the run in --out
-    #[arg(long)]
+    #[arg(long, requires = "out")]
     overwrite: bool,
     /// Say what would be trained, and how long it would take
     #[arg(long)]
@@ -65,19 +71,19 @@ struct Cli {
     #[arg(long)]
     width: Option<usize>,
     /// Dropout of messages, in [0, 1) [default: the preset's]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     dropout: Option<f64>,
     /// Seed of fresh weights, order and dropout
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Threads; 0 for one a core. Does not change the result
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    threads: u16,
     /// Passes over the training examples
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     epochs: u32,
     /// Stop after so many minutes; the learning rate then falls with the clock
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     minutes: Option<f64>,
     /// Examples a step
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
@@ -86,10 +92,10 @@ struct Cli {
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     lane: u32,
     /// Highest learning rate
-    #[arg(long, default_value_t = 3e-3)]
+    #[arg(long, default_value_t = 3e-3, allow_negative_numbers = true)]
     rate: f64,
     /// Largest norm of a gradient
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 2.0, allow_negative_numbers = true)]
     clip: f64,
     /// Epochs without a better dev figure before training stops; 0 for never
     #[arg(long, default_value_t = 0)]
@@ -97,6 +103,9 @@ struct Cli {
     /// Leave malformed lines out instead of stopping
     #[arg(long)]
     skip_bad: bool,
+    /// Seconds between checkpoints within an epoch; 0 for one after every step. Does not change the result
+    #[arg(long, hide = true)]
+    checkpoint_seconds: Option<u64>,
 }
 
 const EXAMPLES: &str = "\
@@ -117,41 +126,56 @@ enum Units {
     Graphemes,
 }
 
-fn main() -> Result<()> {
-    let cli = Cli::parse();
-    let mut screen = Screen::new();
-    let (run, prepared) = if cli.resume {
-        let run = RunFolder::open(cli.out.as_deref().expect("clap requires --out"))?;
-        let prepared = reload(read_config(&run)?, run.path())?;
-        (Some(run), prepared)
-    } else {
-        (None, cli.prepare()?)
-    };
-    for note in &prepared.notes {
-        eprintln!("{note}");
-    }
-    for message in &prepared.warnings {
-        screen.hear(&Event::Warning { message: message.clone() });
-    }
-    let Prepared { config, train, dev, .. } = &prepared;
-    let mut trainer = Trainer::new(config, train.examples(), dev.examples(), cli.threads)?;
-    if cli.dry_run {
-        return describe(&prepared, trainer);
-    }
-    let run = match run {
-        Some(run) => run,
-        None => {
-            let run = cli.folder()?;
-            run.write_config(config)?;
-            run
-        }
-    };
-    trainer.run(&run, cli.resume, &mut screen)?;
-    drop(screen);
-    finish(&run, &prepared)
+fn main() -> ExitCode {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    conclude(cli.train(&matches))
 }
 
+/// What may be said besides --resume.
+const OF_A_RESUMED_RUN: [&str; 5] = ["out", "resume", "dry_run", "threads", "checkpoint_seconds"];
+
 impl Cli {
+    fn train(&self, matches: &ArgMatches) -> Result<()> {
+        let mut screen = Screen::new();
+        let (run, prepared) = if let (true, Some(out)) = (self.resume, &self.out) {
+            let run = RunFolder::open(out)?;
+            let mut prepared = reload(read_config(&run)?, run.path()).with_context(|| {
+                format!(
+                    "{}: the examples of the run are looked for from the folder it began in",
+                    run.config().display()
+                )
+            })?;
+            prepared.warnings.extend(ignored(matches, &run));
+            (Some(run), prepared)
+        } else {
+            (None, self.prepare()?)
+        };
+        prepared.notes.iter().for_each(|note| tell(note));
+        for message in &prepared.warnings {
+            screen.hear(&Event::Warning { message: message.clone() });
+        }
+        let Prepared { config, train, dev, .. } = &prepared;
+        let mut trainer = Trainer::new(config, train.examples(), dev.examples(), usize::from(self.threads))?;
+        if self.dry_run {
+            return describe(&prepared, trainer);
+        }
+        if let Some(seconds) = self.checkpoint_seconds {
+            trainer.checkpoint_every(Duration::from_secs(seconds));
+        }
+        let run = match run {
+            Some(run) => run,
+            None => {
+                let run = self.folder()?;
+                run.write_config(config)?;
+                run
+            }
+        };
+        trainer.run(&run, self.resume, &mut screen)?;
+        drop(screen);
+        finish(&run, &prepared, &Lanes::new(usize::from(self.threads))?)
+    }
+
     fn source(&self) -> Source {
         match (&self.train, &self.dev) {
             (Some(train), Some(dev)) => Source::Files { train: train.clone(), dev: dev.clone() },
@@ -160,12 +184,6 @@ impl Cli {
     }
 
     fn prepare(&self) -> Result<Prepared> {
-        let positive = |name: &str, value: Option<f64>| match value {
-            Some(value) if !(value > 0.0 && value.is_finite()) => bail!("--{name} {value}: must be a positive number"),
-            _ => Ok(()),
-        };
-        positive("minutes", self.minutes)?;
-        positive("clip", Some(self.clip))?;
         let estimator = self.estimator;
         if self.loss == LossName::Graph && estimator == Some(EstimatorName::Marginal) {
             bail!("--loss graph has no exact marginal: use --estimator pathwise, or --loss words");
@@ -223,31 +241,43 @@ impl Cli {
     }
 }
 
+/// Warns of settings that were given with --resume, where those of the run count.
+fn ignored(matches: &ArgMatches, run: &RunFolder) -> Option<String> {
+    let command = Cli::command();
+    let given =
+        |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine) && !OF_A_RESUMED_RUN.contains(&id);
+    let args = command.get_arguments().filter(|arg| given(arg.get_id().as_str()));
+    let flags: Vec<String> = args.filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")).collect();
+    let config = run.config();
+    (!flags.is_empty()).then(|| format!("{} ignored: the run goes on as {} says", flags.join(" "), config.display()))
+}
+
 /// What a dry run says.
 fn describe(prepared: &Prepared, trainer: Trainer<'_>) -> Result<()> {
     let Prepared { config, train, dev, .. } = prepared;
+    let mut out = String::new();
     let (model, training) = (&config.model, &config.training);
     let reachable = Reachable::new(train.examples(), model);
     let symbols = model.labels.symbols();
     let shown: Vec<&str> = symbols.iter().take(40).map(String::as_str).collect();
     let more = if symbols.len() > shown.len() { " ..." } else { "" };
-    println!("units        {}", model.units);
-    println!("labels       {} and Copy: {}{more}", symbols.len(), shown.join(" "));
-    println!("train        {}, {} examples", train.path().display(), train.examples().len());
-    println!("dev          {}, {} examples", dev.path().display(), dev.examples().len());
-    println!("unreachable  {} of the training examples", reachable.unreachable.len());
-    println!("slots        {} candidates a node", model.network.stages.last().map_or(1, |stage| stage.slots));
+    writeln!(out, "units        {}", model.units)?;
+    writeln!(out, "labels       {} and Copy: {}{more}", symbols.len(), shown.join(" "))?;
+    writeln!(out, "train        {}, {} examples", train.path().display(), train.examples().len())?;
+    writeln!(out, "dev          {}, {} examples", dev.path().display(), dev.examples().len())?;
+    writeln!(out, "unreachable  {} of the training examples", reachable.unreachable.len())?;
+    writeln!(out, "slots        {} candidates a node", model.network.stages.last().map_or(1, |stage| stage.slots))?;
     let parameters = trainer.parameters();
-    println!("parameters   {parameters}, {:.1} MB on disk", parameters as f64 * 4e-6);
+    writeln!(out, "parameters   {parameters}, {:.1} MB on disk", parameters as f64 * 4e-6)?;
     let steps = trainer.steps_per_epoch() * training.epochs;
     let seconds = trainer.rehearse(5)?;
-    println!("steps        {steps} in {} epochs, {:.1} ms each", training.epochs, 1e3 * seconds);
-    println!("time         about {}", duration(seconds * steps as f64));
+    writeln!(out, "steps        {steps} in {} epochs, {:.1} ms each", training.epochs, 1e3 * seconds)?;
+    writeln!(out, "time         about {}", duration(seconds * steps as f64))?;
     match peak_memory() {
-        Some(bytes) => println!("memory       about {:.0} MB", bytes * 1e-6),
-        None => println!("memory       not known on this system"),
-    }
-    Ok(())
+        Some(bytes) => writeln!(out, "memory       about {:.0} MB", bytes * 1e-6),
+        None => writeln!(out, "memory       not known on this system"),
+    }?;
+    Ok(print(&out)?)
 }
 
 fn duration(seconds: f64) -> String {
@@ -266,25 +296,28 @@ fn peak_memory() -> Option<f64> {
 }
 
 /// Says how well it went, shows an example, and what to type next.
-fn finish(run: &RunFolder, prepared: &Prepared) -> Result<()> {
+fn finish(run: &RunFolder, prepared: &Prepared, lanes: &Lanes<GraphTransformNet<f32>>) -> Result<()> {
     let model = Transducer::load(run)?;
-    let lanes = grapheme_train::lanes::Lanes::new(0)?;
-    let evaluation = model.evaluate(prepared.dev.examples(), &lanes)?;
+    let evaluation = model.evaluate(prepared.dev.examples(), lanes)?;
     let figures = evaluation.score.figures();
-    println!(
+    let mut out = String::new();
+    writeln!(
+        out,
         "{}: {} parameters; dev: {:.1}% of {} right, token error rate {:.1}%",
         run.path().display(),
         param::count(&model.net),
         figures.exact,
         figures.n,
         figures.ter
-    );
+    )?;
     let example = &prepared.dev.examples()[0];
-    println!("{}\t{}", example.input, evaluation.predictions[0]);
-    let folder = run.path().display();
-    println!("\nNext:");
-    println!("  cargo run --bin infer -- --run {folder} {:?}", example.input);
-    println!("  cargo run --bin infer -- --run {folder} --explain {:?}", example.input);
-    println!("  cargo run --bin evaluate -- --run {folder} --data {}", prepared.dev.path().display());
-    Ok(())
+    writeln!(out, "{}\t{}\n\nNext:", example.input, evaluation.predictions[0])?;
+    let word = |path: &Path| shell_word(&path.to_string_lossy());
+    let (folder, dev) = (word(run.path()), word(prepared.dev.path()));
+    let text = shell_word(&example.input);
+    let text = if text.starts_with('-') { format!("-- {text}") } else { text };
+    writeln!(out, "  cargo run --bin infer -- --run {folder} {text}")?;
+    writeln!(out, "  cargo run --bin infer -- --run {folder} --explain {text}")?;
+    writeln!(out, "  cargo run --bin evaluate -- --run {folder} --data {dev}")?;
+    Ok(print(&out)?)
 }

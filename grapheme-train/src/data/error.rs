@@ -37,6 +37,12 @@ pub enum DataError {
         /// The path asked for.
         path: PathBuf,
     },
+    /// A file stands where a folder was expected.
+    #[error("{}: is no folder, one with train.* and dev.* was expected; name single files with --train and --dev", path.display())]
+    IsFile {
+        /// The path asked for.
+        path: PathBuf,
+    },
     /// A folder holds no file for a split.
     #[error("{}: holds neither {name}.tsv nor {name}.jsonl; add one of them or name the files one by one", folder.display())]
     NoSplit {
@@ -68,7 +74,7 @@ pub enum DataError {
         skipped: Skipped,
     },
     /// A malformed line, where bad lines stop the run.
-    #[error("{0}. Correct the line, or skip bad lines")]
+    #[error("{0}. Correct the line, or leave bad lines out with --skip-bad")]
     Line(BadLine),
     /// The system failed while reading.
     #[error("{}: {cause}; check the disk and the path", path.display())]
@@ -129,12 +135,33 @@ pub enum LineFault {
         byte: u8,
     },
     /// More bytes than a line may have.
-    #[error("{length} bytes on one line, the limit is {limit}; split the text or raise the limit")]
+    #[error("{length} bytes on one line, the limit is {limit}; split the text")]
     TooLong {
         /// The bytes found.
         length: usize,
         /// The bytes allowed.
         limit: usize,
+    },
+    /// A text that no machine reads at once.
+    #[error("{nodes} code points would take about {gigabytes} GB of memory; split the text, or use a narrower network")]
+    TextTooLarge {
+        /// Nodes of its graph.
+        nodes: usize,
+        /// About how much memory it would take.
+        gigabytes: u64,
+    },
+    /// A pair with too many possible alignments.
+    #[error(
+        "aligning {nodes} code points with {units} units would take about {gigabytes} GB of memory; split the text, or \
+         train with a band (--window 64)"
+    )]
+    AlignmentTooLarge {
+        /// Nodes of the input's graph.
+        nodes: usize,
+        /// Units of the target.
+        units: usize,
+        /// About how much memory it would take.
+        gigabytes: u64,
     },
     /// No JSON.
     #[error("malformed JSON at column {column}: {message}; each line must be one JSON object")]

@@ -7,7 +7,7 @@ use std::io::{self, BufRead};
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Reads line after line without ever holding more than `limit` bytes of one.
-pub(super) struct Lines<R> {
+pub struct Lines<R> {
     reader: R,
     limit: usize,
     number: usize,
@@ -16,12 +16,20 @@ pub(super) struct Lines<R> {
 
 impl<R: BufRead> Lines<R> {
     /// Lines of at most `limit` bytes, a carriage return included.
-    pub(super) fn new(reader: R, limit: usize) -> Self {
+    pub fn new(reader: R, limit: usize) -> Self {
         Self { reader, limit, number: 0, kept: Vec::new() }
     }
 
+    /// Where the lines come from.
+    pub fn reader(&self) -> &R {
+        &self.reader
+    }
+
     /// The next line's 1-based number and its text, without the line end and the byte order mark; none at the end.
-    pub(super) fn next(&mut self) -> io::Result<Option<(usize, Result<&str, LineFault>)>> {
+    ///
+    /// # Errors
+    /// What the operating system refuses.
+    pub fn next_line(&mut self) -> io::Result<Option<(usize, Result<&str, LineFault>)>> {
         let Some(length) = self.fill()? else { return Ok(None) };
         self.number += 1;
         if length > self.limit {
@@ -75,10 +83,10 @@ mod tests {
         let long = io::repeat(b'a').take(64 << 20).chain(&b"\nb\tc\n"[..]);
         let mut lines = Lines::new(BufReader::new(long), 1000);
         let too_long = Err(LineFault::TooLong { length: 64 << 20, limit: 1000 });
-        assert_eq!(lines.next().unwrap(), Some((1, too_long)));
+        assert_eq!(lines.next_line().unwrap(), Some((1, too_long)));
         assert!(lines.kept.capacity() < 10_000, "{} bytes held", lines.kept.capacity());
-        assert_eq!(lines.next().unwrap(), Some((2, Ok("b\tc"))));
-        assert_eq!(lines.next().unwrap(), None);
+        assert_eq!(lines.next_line().unwrap(), Some((2, Ok("b\tc"))));
+        assert_eq!(lines.next_line().unwrap(), None);
     }
 
     #[test]
@@ -87,17 +95,17 @@ mod tests {
         for capacity in 1..=bytes.len() {
             let mut lines = Lines::new(BufReader::with_capacity(capacity, &bytes[..]), 100);
             for expected in [(1, "ab"), (2, ""), (3, "\u{FEFF}c"), (4, "d\re")] {
-                let (number, text) = lines.next().unwrap().expect("a line");
+                let (number, text) = lines.next_line().unwrap().expect("a line");
                 assert_eq!((number, text.unwrap()), expected, "capacity {capacity}");
             }
-            assert_eq!(lines.next().unwrap(), None);
+            assert_eq!(lines.next_line().unwrap(), None);
         }
     }
 
     #[test]
     fn the_limit_itself_fits() {
         let mut lines = Lines::new(&b"abcd\nabcde\n"[..], 4);
-        assert_eq!(lines.next().unwrap(), Some((1, Ok("abcd"))));
-        assert_eq!(lines.next().unwrap(), Some((2, Err(LineFault::TooLong { length: 5, limit: 4 }))));
+        assert_eq!(lines.next_line().unwrap(), Some((1, Ok("abcd"))));
+        assert_eq!(lines.next_line().unwrap(), Some((2, Err(LineFault::TooLong { length: 5, limit: 4 }))));
     }
 }

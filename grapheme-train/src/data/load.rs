@@ -4,7 +4,7 @@ use super::lines::{BYTE_ORDER_MARK, Lines};
 use super::{BadLine, DataError, Dataset, Example, LineFault, Skipped, Split, TargetUnits, jsonl, tsv};
 use std::fmt;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::Path;
 
 /// What happens at a bad line.
@@ -76,13 +76,13 @@ impl fmt::Display for Format {
 pub struct Loader {
     /// What happens at a bad line.
     pub bad_lines: BadLines,
-    /// The longest line in bytes; 1 MiB unless told.
+    /// The longest line in bytes; a million unless told.
     pub max_line: usize,
 }
 
 impl Default for Loader {
     fn default() -> Self {
-        Self { bad_lines: BadLines::Stop, max_line: 1 << 20 }
+        Self { bad_lines: BadLines::Stop, max_line: 1_000_000 }
     }
 }
 
@@ -106,7 +106,7 @@ impl Loader {
         let mut lines = Lines::new(reader, self.max_line);
         // A blank line is bad only once another line follows it.
         let mut blank = None;
-        while let Some((number, text)) = lines.next().map_err(failed)? {
+        while let Some((number, text)) = lines.next_line().map_err(failed)? {
             if let Some(blank) = blank.take() {
                 self.refuse(&mut split, blank, LineFault::Blank)?;
             }
@@ -129,7 +129,10 @@ impl Loader {
     pub fn folder(&self, folder: impl AsRef<Path>) -> Result<Dataset, DataError> {
         let folder = folder.as_ref();
         // Opened first, so that a missing or locked folder is not mistaken for an empty one.
-        std::fs::read_dir(folder).map_err(|error| DataError::io(folder, error))?;
+        std::fs::read_dir(folder).map_err(|error| match error.kind() {
+            ErrorKind::NotADirectory => DataError::IsFile { path: folder.to_path_buf() },
+            _ => DataError::io(folder, error),
+        })?;
         let find = |name: &'static str| {
             let [tsv, jsonl] = ["tsv", "jsonl"].map(|extension| folder.join(name).with_extension(extension));
             match (tsv.exists(), jsonl.exists()) {
@@ -148,11 +151,20 @@ impl Loader {
     /// # Errors
     /// [`DataError::Line`] under [`BadLines::Stop`], [`DataError::NoExamples`] where none is left.
     pub fn check_units(&self, split: Split, units: TargetUnits) -> Result<Split, DataError> {
+        let fault = |token| LineFault::EmptyToken { token };
+        self.check(split, |example| units.empty_token(&example.target).map(fault))
+    }
+
+    /// Checks what only a later stage can know of an example: one with a fault is a bad line.
+    ///
+    /// # Errors
+    /// As [`Loader::check_units`].
+    pub fn check(&self, split: Split, fault: impl Fn(&Example) -> Option<LineFault>) -> Result<Split, DataError> {
         let Split { path, format, examples, lines, skipped } = split;
         let mut kept = Split { path, format, examples: Vec::new(), lines: Vec::new(), skipped };
         for (example, line) in examples.into_iter().zip(lines) {
-            match units.empty_token(&example.target) {
-                Some(token) => self.refuse(&mut kept, line, LineFault::EmptyToken { token })?,
+            match fault(&example) {
+                Some(fault) => self.refuse(&mut kept, line, fault)?,
                 None => {
                     kept.examples.push(example);
                     kept.lines.push(line);

@@ -18,4 +18,5 @@ pub use error::{BadLine, DataError, LineFault};
 pub use example::{Dataset, Example, Skipped, Split};
 pub use inventory::{InventoryError, LabelInventory};
 pub use labels::{TargetUnits, join, propose, segment};
+pub use lines::Lines;
 pub use load::{BadLines, Format, Loader};

@@ -1,0 +1,49 @@
+//! Standard output and error of a command.
+//!
+//! `println!` panics where nobody reads any more (`train | head -1`); these do not.
+
+use crate::file::FileError;
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+
+/// Writes to standard output.
+///
+/// # Errors
+/// [`FileError`], also where the reader has left: see [`conclude`].
+pub fn print(text: &str) -> Result<(), FileError> {
+    let mut output = io::stdout().lock();
+    output.write_all(text.as_bytes()).and_then(|()| output.flush()).map_err(FileError::of("write", "standard output"))
+}
+
+/// Writes a line to standard error. A command does its work whether or not that is heard.
+pub fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// How a command ends: an error is told in one line, with its cause. Whoever stopped reading the output has heard enough,
+/// which is no error.
+pub fn conclude(outcome: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    if error.downcast_ref::<FileError>().is_some_and(|refused| refused.error.kind() == ErrorKind::BrokenPipe) {
+        return ExitCode::SUCCESS;
+    }
+    // Not by returning the error from `main`, which buries it under a backtrace wherever RUST_BACKTRACE is set.
+    tell(&format!("error: {error:#}"));
+    ExitCode::FAILURE
+}
+
+/// A word as it must be typed for a POSIX shell to pass it on unchanged.
+///
+/// ```
+/// use grapheme_train::output::shell_word;
+/// assert_eq!(shell_word("runs/hun-2"), "runs/hun-2");
+/// assert_eq!(shell_word("it's $5"), r"'it'\''s $5'");
+/// ```
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}

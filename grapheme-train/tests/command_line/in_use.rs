@@ -1,0 +1,128 @@
+//! A trained model in use: `infer` and `evaluate`, with whatever people feed them.
+
+use crate::sandbox::{Said, Sandbox, two_epochs};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::time::Duration;
+
+#[test]
+fn every_line_is_answered_in_order() {
+    let sandbox = Sandbox::trained();
+    let words: Vec<String> = (0..5000).map(|i| format!("w{i}")).collect();
+    let said = sandbox.infer(&["--threads", "2"], words.join("\n").as_bytes()).succeeds();
+    let inputs: Vec<&str> = said.stdout.lines().map(|line| line.split_once('\t').expect("a tab").0).collect();
+    assert_eq!(inputs, words);
+    let alone = sandbox.infer(&["--threads", "1"], b"w4321\n").succeeds();
+    assert_eq!(
+        alone.stdout.trim_end_matches('\n'),
+        said.stdout.lines().nth(4321).unwrap(),
+        "the company of others shows"
+    );
+}
+
+#[test]
+fn strange_texts_are_answered() {
+    let sandbox = Sandbox::trained();
+    let strange = ["", "👨‍👩‍👧🇭🇺", "שלום עולם", "\u{301}\u{301}a", "각", "\u{0}", "-x", "a b  c ", "\u{FEFF}"];
+    let said = sandbox.infer(&[], format!("x\n{}\r\n", strange.join("\n")).as_bytes()).succeeds();
+    let inputs: Vec<&str> = said.stdout.lines().skip(1).map(|line| line.split_once('\t').unwrap().0).collect();
+    assert_eq!(inputs, strange);
+    for args in [&["--run", "run", "--explain", "", "👨‍👩‍👧"][..], &["--run", "run", "--explain", "--", "-x"]]
+    {
+        let said = sandbox.run("infer", args).succeeds();
+        assert!(said.stdout.lines().any(|line| line.trim_start().starts_with("begin")), "{}", said.stdout);
+    }
+    assert_eq!(sandbox.infer(&[], b"").succeeds().stdout, "");
+}
+
+/// Whoever asks line by line and waits for each answer gets it.
+#[test]
+fn a_line_is_answered_while_the_next_is_still_to_come() {
+    let sandbox = Sandbox::trained();
+    let mut command = sandbox.command("infer", &["--run", "run"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (send, receive) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        BufReader::new(stdout).lines().for_each(|line| send.send(line.unwrap()).unwrap());
+    });
+    for word in ["one", "two"] {
+        writeln!(stdin, "{word}").unwrap();
+        let answer = receive.recv_timeout(Duration::from_secs(30)).expect("no answer until the input ends");
+        assert!(answer.starts_with(&format!("{word}\t")), "{answer}");
+    }
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+    reader.join().unwrap();
+}
+
+#[test]
+fn a_bad_line_is_named_after_the_lines_before_it_are_answered() {
+    let sandbox = Sandbox::trained();
+    let said = sandbox.infer(&[], b"one\ntwo\nthr\xFFee\nfour\n");
+    assert!(said.stdout.starts_with("one\t") && said.stdout.lines().count() == 2, "{}", said.stdout);
+    said.fails_with(&["standard input, line 3", "byte 4 is 0xFF", "UTF-8"]);
+
+    // Beyond what is read of a line, then beyond what a wide network can hold.
+    let long = [vec![b'x'; 20 << 20], b"\n".to_vec()].concat();
+    sandbox.infer(&[], &long).fails_with(&["standard input, line 1", "20971520 bytes", "split the text"]);
+    let wide = Sandbox::trained().copy();
+    let data = ["--data=data", "--preset=tiny", "--epochs=1", "--width=64", "--batch=320", "--out=run", "--overwrite"];
+    wide.run("train", &data).succeeds();
+    let said = wide.infer(&[], &[b"short\n", &long[long.len() - 1_000_001..]].concat());
+    assert!(said.stdout.starts_with("short\t"), "{}", said.stdout);
+    said.fails_with(&["standard input, line 2: 1000002 code points", "GB of memory", "split the text"]);
+}
+
+#[test]
+fn whoever_stops_reading_has_heard_enough() {
+    let sandbox = Sandbox::trained();
+    let none: [&str; 0] = [];
+    let evaluate = ["--run", "run", "--data", "data/dev.jsonl", "--json"];
+    for (name, args) in [
+        ("infer", ["--run", "run", "a", "b"].to_vec()),
+        ("evaluate", evaluate.to_vec()),
+        ("train", two_epochs(&["--dry-run"])),
+    ] {
+        let mut command = sandbox.command(name, &[&args[..], &none].concat());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        Said::of(name, child.wait_with_output().unwrap()).succeeds();
+    }
+    // Endless input, of which only the first answer is read, and notes that nobody reads.
+    let mut command = sandbox.command("infer", &["--run", "run"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let writer = std::thread::spawn(move || while stdin.write_all(b"word\n").is_ok() {});
+    stdout.read_exact(&mut [0; 5]).unwrap();
+    drop(stdout);
+    Said::of("infer", child.wait_with_output().unwrap()).succeeds();
+    writer.join().unwrap();
+    let sandbox = sandbox.copy();
+    let mut child = sandbox.command("train", &two_epochs(&["--out", "deaf"]));
+    let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert!(child.wait().unwrap().success());
+    sandbox.same_results("run", "deaf");
+}
+
+#[test]
+fn evaluation_as_json_is_one_line_of_figures_in_percent() {
+    let sandbox = Sandbox::trained().copy();
+    sandbox.write("strange.jsonl", "{\"input\":\"a\\tb\",\"target\":\"ÆØÅ\"}\n{\"input\":\"\",\"target\":\"\"}\n");
+    for data in ["data/dev.jsonl", "strange.jsonl"] {
+        let args = ["--run", "run", "--data", data, "--json", "--predictions", "predicted.tsv"];
+        let said = sandbox.run("evaluate", &args).succeeds();
+        assert_eq!((said.stdout.lines().count(), &said.stderr[..]), (1, ""));
+        let figures: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&said.stdout).unwrap();
+        assert_eq!(figures.keys().collect::<Vec<_>>(), ["exact", "f1", "n", "ter", "wer"]);
+        let figure = |name: &str| figures[name].as_f64().unwrap();
+        assert_eq!(figure("exact") + figure("wer"), 100.0);
+        let table = std::fs::read_to_string(sandbox.path("predicted.tsv")).unwrap();
+        assert_eq!(table.lines().count() as f64, figure("n"));
+        assert!(table.lines().all(|line| line.matches('\t').count() == 2), "{table}");
+    }
+    let said = sandbox.run("evaluate", &["--run", "run", "--data", "strange.jsonl"]).succeeds();
+    assert!(said.stdout.contains("out of reach      1"), "{}", said.stdout);
+}

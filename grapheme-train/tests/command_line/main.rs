@@ -1,0 +1,7 @@
+//! The commands as people run them: from outside, with their files, their exit codes and what they say.
+
+mod bad_input;
+mod in_use;
+mod real_words;
+mod same_bits;
+mod sandbox;

@@ -1,0 +1,198 @@
+//! A folder with small data, and commands that run in it.
+
+use grapheme_train::data::generate::{Notation, Overwrite, Pair, Plan, Task};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Settings with which an epoch of 10 steps takes a fraction of a second, and yet has lanes and dropout.
+pub const SMALL: [&str; 9] = ["--data=data", "--preset", "tiny", "--width", "8", "--dropout", "0.1", "--lane", "4"];
+
+/// The settings of most runs here, and others.
+pub fn two_epochs<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    [&SMALL, &["--epochs", "2", "--rate", "0.1"][..], args].concat()
+}
+
+/// The three files of a run that must not depend on threads or interruptions.
+const RESULTS: [&str; 3] = ["model.safetensors", "state.safetensors", "metrics.jsonl"];
+
+/// A temporary folder that holds `data`: pairs like `abc` to `ab`.
+pub struct Sandbox(TempDir);
+
+impl Sandbox {
+    pub fn new() -> Self {
+        let sandbox = Self(tempfile::tempdir().unwrap());
+        let tasks = vec![Task::Pair(Pair::DropLast, Notation::Plain)];
+        let made = Plan { seed: 1, tasks, train: 320, dev: 20, test: 0 }.generate().unwrap();
+        fs::create_dir(sandbox.path("data")).unwrap();
+        made.write(&sandbox.path("data"), Overwrite::Refuse).unwrap();
+        sandbox
+    }
+
+    /// A sandbox with a finished run in `run`, trained once for all tests. Not to be changed: see [`Sandbox::copy`].
+    pub fn trained() -> &'static Self {
+        static TRAINED: OnceLock<Sandbox> = OnceLock::new();
+        TRAINED.get_or_init(|| {
+            let sandbox = Self::new();
+            sandbox.train(&["--out", "run"]).succeeds();
+            sandbox
+        })
+    }
+
+    /// The same data and the same run, to be spoilt.
+    pub fn copy(&self) -> Self {
+        let copy = Self(tempfile::tempdir().unwrap());
+        for folder in ["data", "run"] {
+            fs::create_dir(copy.path(folder)).unwrap();
+            for (name, bytes) in self.files(folder) {
+                fs::write(copy.path(folder).join(name), bytes).unwrap();
+            }
+        }
+        copy
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    /// All files of a folder by name.
+    pub fn files(&self, folder: &str) -> BTreeMap<String, Vec<u8>> {
+        let entries = fs::read_dir(self.path(folder)).unwrap().map(|entry| entry.unwrap());
+        let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+        files.map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap())).collect()
+    }
+
+    /// Fails unless two runs have the same bytes.
+    pub fn same_results(&self, expected: &str, found: &str) {
+        for name in RESULTS {
+            let read = |run: &str| fs::read(self.path(run).join(name)).unwrap();
+            assert!(read(expected) == read(found), "{found}/{name} differs from that of {expected}");
+        }
+    }
+
+    pub fn command(&self, name: &str, args: &[impl AsRef<OsStr>]) -> Command {
+        let program = match name {
+            "train" => env!("CARGO_BIN_EXE_train"),
+            "infer" => env!("CARGO_BIN_EXE_infer"),
+            "evaluate" => env!("CARGO_BIN_EXE_evaluate"),
+            _ => unreachable!("{name} is not tested here"),
+        };
+        let mut command = Command::new(program);
+        command.args(args).current_dir(self.0.path()).stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, name: &str, args: &[&str]) -> Said {
+        Said::of(&format!("{name} {}", args.join(" ")), self.command(name, args).output().unwrap())
+    }
+
+    /// `train` with the settings of [`two_epochs`] and others.
+    pub fn train(&self, args: &[&str]) -> Said {
+        self.run("train", &two_epochs(args))
+    }
+
+    pub fn resume(&self, run: &str) -> Said {
+        self.run("train", &["--resume", "--out", run])
+    }
+
+    /// `infer` on standard input.
+    pub fn infer(&self, args: &[&str], input: &[u8]) -> Said {
+        let mut command = self.command("infer", &[&["--run", "run"], args].concat());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
+        // It may refuse the rest of its input.
+        let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap();
+        Said::of("infer", output)
+    }
+
+    /// Starts `train`, waits until `ready` or its end, and kills it there.
+    pub fn kill_when(&self, args: &[&str], ready: impl Fn(&Self) -> bool) {
+        let mut command = self.command("train", args);
+        let mut child: Child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let started = Instant::now();
+        while !ready(self) && child.try_wait().unwrap().is_none() {
+            assert!(started.elapsed() < Duration::from_secs(60), "{args:?}: what was waited for never came");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Trains in `run` and kills it within the first epoch: there is a state, and no model yet.
+    pub fn kill_in_first_epoch(&self, run: &str) {
+        let exists = |name: &str| self.path(run).join(name).exists();
+        // A busy machine may look too late.
+        for _ in 0..20 {
+            let _ = fs::remove_dir_all(self.path(run));
+            let args = two_epochs(&["--out", run, "--checkpoint-seconds", "0"]);
+            self.kill_when(&args, |_| exists("state.safetensors"));
+            if exists("state.safetensors") && !exists("model.safetensors") {
+                return;
+            }
+        }
+        panic!("{run} was never killed in its first epoch");
+    }
+}
+
+/// What a command said, and how it ended.
+pub struct Said {
+    command: String,
+    code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Said {
+    pub fn of(command: &str, output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let said = Self {
+            command: command.to_owned(),
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        };
+        assert!(!said.stderr.contains("panicked"), "{command}: {}", said.stderr);
+        assert!(said.code.is_some(), "{command}: ended by a signal: {}", said.stderr);
+        said
+    }
+
+    #[track_caller]
+    pub fn succeeds(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}: {}", self.command, self.stderr);
+        self
+    }
+
+    /// Fails, and all of `words` are in the message.
+    #[track_caller]
+    pub fn fails_with(self, words: &[&str]) -> Self {
+        assert_ne!(self.code, Some(0), "{} was let through: {}", self.command, self.stdout);
+        self.tells(words)
+    }
+
+    #[track_caller]
+    pub fn tells(self, words: &[&str]) -> Self {
+        // Long messages of the parser of arguments are wrapped.
+        let message = self.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        for word in words {
+            assert!(message.contains(word), "{}: {word:?} is not in: {}", self.command, self.stderr);
+        }
+        self
+    }
+}
+
+/// The number of whole lines of a file; none if it is not there.
+pub fn lines(path: &Path) -> usize {
+    fs::read(path).map_or(0, |bytes| bytes.iter().filter(|&&byte| byte == b'\n').count())
+}
