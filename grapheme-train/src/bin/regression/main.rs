@@ -113,7 +113,8 @@ fn number(value: f64) -> String {
 }
 
 fn read(path: &Path) -> Result<Baseline> {
-    let cure = || format!("{}: no baseline; run in the project's folder, or take one with --update", path.display());
+    let cure =
+        || format!("{}: no usable baseline; run in the project's folder, or take one with --update", path.display());
     serde_json::from_slice(&file::read(path).with_context(cure)?).with_context(cure)
 }
 
