@@ -59,6 +59,7 @@ fn main() -> Result<ExitCode> {
     let clock = Instant::now();
     let baseline = if cli.update { Baseline::new() } else { read(&cli.baseline)? };
     let mut figures = proofs::gradients(cli.threads)?;
+    figures.extend(proofs::descent(cli.threads)?);
     figures.extend(training::figures(&cli.data, cli.threads)?);
     let seconds = clock.elapsed().as_secs_f64();
     if cli.update {
