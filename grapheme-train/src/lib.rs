@@ -8,7 +8,7 @@
 //! [`proof`] is what the project claims of its derivatives, as experiments that the `test_*` binaries repeat.
 //!
 //! Ignore at first what keeps a run and talks about it: [`settings`], [`prepare`], [`checkpoint`], [`file`], [`run`],
-//! [`event`] and [`screen`].
+//! [`footprint`], [`event`], [`screen`] and [`output`].
 //!
 //! The binaries are thin: each reads its command line and calls this library. No number that a training computes depends on
 //! the threads, on what listens, or on the clock, unless a person sets a limit in minutes.

@@ -28,9 +28,9 @@ use std::time::Duration;
 #[derive(Parser)]
 #[command(version, after_long_help = EXAMPLES)]
 struct Cli {
-    /// Folder with train.* and dev.* (.tsv or .jsonl)
-    #[arg(long, default_value = "data/generated", conflicts_with_all = ["train", "dev"])]
-    data: PathBuf,
+    /// Folder with train.* and dev.* (.tsv or .jsonl) [default: data/generated]
+    #[arg(long, conflicts_with_all = ["train", "dev"])]
+    data: Option<PathBuf>,
     /// Training examples; goes with --dev
     #[arg(long, requires = "dev")]
     train: Option<PathBuf>,
@@ -79,9 +79,9 @@ struct Cli {
     /// Threads; 0 for one a core. Does not change the result
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
-    /// Passes over the training examples
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-    epochs: u32,
+    /// Passes over the training examples [default: 10; 6 where no examples are named, which takes about a minute]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: Option<u32>,
     /// Stop after so many minutes; the learning rate then falls with the clock
     #[arg(long, allow_negative_numbers = true)]
     minutes: Option<f64>,
@@ -107,6 +107,10 @@ struct Cli {
     #[arg(long, hide = true)]
     checkpoint_seconds: Option<u64>,
 }
+
+/// What is learned where nothing else is named, and for how many epochs: a first look should not take long.
+const GENERATED: &str = "data/generated";
+const FIRST_EPOCHS: usize = 6;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -179,7 +183,7 @@ impl Cli {
     fn source(&self) -> Source {
         match (&self.train, &self.dev) {
             (Some(train), Some(dev)) => Source::Files { train: train.clone(), dev: dev.clone() },
-            _ => Source::Folder(self.data.clone()),
+            _ => Source::Folder(self.data.clone().unwrap_or_else(|| PathBuf::from(GENERATED))),
         }
     }
 
@@ -203,9 +207,11 @@ impl Cli {
             width: self.width,
             dropout: self.dropout,
         };
+        let is_first_try = self.data.is_none() && self.train.is_none();
+        let epochs = if is_first_try { FIRST_EPOCHS } else { TrainingSettings::default().epochs };
         let mut training = TrainingSettings {
             seed: self.seed,
-            epochs: self.epochs as usize,
+            epochs: self.epochs.map_or(epochs, |epochs| epochs as usize),
             minutes: self.minutes,
             batch: self.batch as usize,
             lane: self.lane as usize,
@@ -218,7 +224,7 @@ impl Cli {
         let source = self.source();
         let prepared = prepare(&source, bad_lines, wishes, training);
         prepared.with_context(|| match &source {
-            Source::Folder(folder) if folder == Path::new("data/generated") => {
+            Source::Folder(folder) if folder == Path::new(GENERATED) => {
                 "the default data/generated is made by `cargo run --bin generate`, in the project's folder".to_owned()
             }
             _ => "the examples cannot be used".to_owned(),
@@ -232,7 +238,7 @@ impl Cli {
         }
         let source = match &self.train {
             Some(file) => file.file_stem(),
-            None => self.data.file_name(),
+            None => self.data.as_deref().unwrap_or(Path::new(GENERATED)).file_name(),
         };
         let name = source.map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned());
         let free = (1..).map(|i| if i == 1 { name.clone() } else { format!("{name}-{i}") });

@@ -4,10 +4,11 @@ mod figure;
 mod proofs;
 mod training;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use figure::{Baseline, Comparison, Figure, Verdict};
 use grapheme_train::file;
+use grapheme_train::output::{conclude, print, tell};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -35,8 +36,8 @@ struct Cli {
     #[arg(long)]
     json: bool,
     /// Threads; 0 for one a core. The figures do not depend on them
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    threads: u16,
 }
 
 const EXAMPLES: &str = "\
@@ -54,13 +55,17 @@ struct Summary<'a> {
     seconds: f64,
 }
 
-fn main() -> Result<ExitCode> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    conclude(regression(&Cli::parse()))
+}
+
+fn regression(cli: &Cli) -> Result<()> {
     let clock = Instant::now();
     let baseline = if cli.update { Baseline::new() } else { read(&cli.baseline)? };
-    let mut figures = proofs::gradients(cli.threads)?;
-    figures.extend(proofs::descent(cli.threads)?);
-    figures.extend(training::figures(&cli.data, cli.threads)?);
+    let threads = usize::from(cli.threads);
+    let mut figures = proofs::gradients(threads)?;
+    figures.extend(proofs::descent(threads)?);
+    figures.extend(training::figures(&cli.data, threads)?);
     let seconds = clock.elapsed().as_secs_f64();
     if cli.update {
         write(&cli.baseline, &figures)?;
@@ -69,30 +74,26 @@ fn main() -> Result<ExitCode> {
     let count = |verdict| comparisons.iter().filter(|comparison| comparison.verdict == verdict).count();
     let (worse, better, new) = (count(Verdict::Worse), count(Verdict::Better), count(Verdict::New));
     let passed = cli.update || worse + new == 0;
-    if cli.json {
+    let printed = print(&if cli.json {
         let summary = Summary { passed, worse, better, figures: &comparisons, seconds };
-        println!("{}", serde_json::to_string(&summary)?);
+        serde_json::to_string(&summary)? + "\n"
     } else {
-        print!("{}", table(&comparisons));
-    }
-    let path = cli.baseline.display();
+        table(&comparisons)
+    });
+    let (path, all) = (cli.baseline.display(), figures.len());
     if cli.update {
-        eprintln!("{path} now holds these {} figures; say in the commit why they changed", figures.len());
-        return Ok(ExitCode::SUCCESS);
-    }
-    if worse > 0 {
-        eprintln!("REGRESSION: {worse} of {} figures are worse than {path} allows", figures.len());
-    }
-    if new > 0 {
-        eprintln!(
-            "{path} does not know {new} of {} figures: run `regression --update`, commit the file",
-            figures.len()
-        );
+        tell(&format!("{path} now holds these {all} figures; say in the commit why they changed"));
+        return Ok(printed?);
     }
     if better > 0 {
-        eprintln!("BETTER: {better} figures beat {path}. Keep that: run `regression --update` and commit the file");
+        tell(&format!(
+            "BETTER: {better} of {all} figures beat {path}. Keep that: run `regression --update` and commit the file"
+        ));
     }
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    // Before a complaint about the output: whoever stopped reading must still learn of it.
+    ensure!(worse == 0, "REGRESSION: {worse} of {all} figures are worse than {path} allows");
+    ensure!(new == 0, "{path} does not know {new} of {all} figures: run `regression --update` and commit the file");
+    Ok(printed?)
 }
 
 fn table(comparisons: &[Comparison]) -> String {
