@@ -7,7 +7,7 @@
 //!
 //! [`proof`] is what the project claims of its derivatives, as experiments that the `test_*` binaries repeat.
 //!
-//! Ignore at first what keeps a run and talks about it: [`settings`], [`prepare`], [`checkpoint`], [`file`], [`run`],
+//! Ignore at first what keeps a run and talks about it: [`settings`], [`prepare`], [`checkpoint`], [`mod@file`], [`run`],
 //! [`footprint`], [`event`], [`screen`] and [`output`].
 //!
 //! The binaries are thin: each reads its command line and calls this library. No number that a training computes depends on
