@@ -79,7 +79,7 @@ struct Cli {
     /// Threads; 0 for one a core. Does not change the result
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
-    /// Passes over the training examples [default: 10; 6 where no examples are named, which takes about a minute]
+    /// Passes over the training examples [default: 10; 4 where no examples are named, for a first look]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     epochs: Option<u32>,
     /// Stop after so many minutes; the learning rate then falls with the clock
@@ -110,7 +110,7 @@ struct Cli {
 
 /// What is learned where nothing else is named, and for how many epochs: a first look should not take long.
 const GENERATED: &str = "data/generated";
-const FIRST_EPOCHS: usize = 6;
+const FIRST_EPOCHS: usize = 4;
 
 const EXAMPLES: &str = "\
 Examples:
