@@ -13,6 +13,7 @@ pub mod medium;
 pub mod morph;
 pub mod network;
 pub mod param;
+pub mod product;
 pub mod random;
 pub mod scalar;
 

@@ -2,9 +2,9 @@
 
 use super::{ShapeError, add_row_sum, uniform};
 use crate::param_tree;
+use crate::product::{add_product, product};
 use crate::random::Stream;
 use crate::scalar::Scalar;
-use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 /// `y = x W + b` for each row, with `x` n x d, `W` d x m, `b` m.
@@ -41,19 +41,19 @@ impl<S: Scalar> Linear<S> {
         // The product adds onto the bias rows, which saves a pass over the output.
         let mut y = Array2::zeros((x.nrows(), self.weight.ncols()));
         y.rows_mut().into_iter().for_each(|mut row| row.assign(&self.bias));
-        general_mat_mul(S::one(), &x, &self.weight, S::one(), &mut y);
+        add_product(y.view_mut(), x, self.weight.view());
         Ok(y)
     }
 
     /// Adds the parameters' gradient into `grad` and returns `dx`.
     pub fn backward(&self, x: ArrayView2<'_, S>, dy: ArrayView2<'_, S>, grad: &mut Self) -> Array2<S> {
         self.backward_parameters(x, dy, grad);
-        dy.dot(&self.weight.t())
+        product(dy, self.weight.t())
     }
 
     /// Adds the parameters' gradient into `grad`, for an input that has no gradient of its own.
     pub fn backward_parameters(&self, x: ArrayView2<'_, S>, dy: ArrayView2<'_, S>, grad: &mut Self) {
-        general_mat_mul(S::one(), &x.t(), &dy, S::one(), &mut grad.weight);
+        add_product(grad.weight.view_mut(), x.t(), dy);
         add_row_sum(&mut grad.bias, dy);
     }
 }

@@ -3,9 +3,9 @@
 use super::{Dropout, Layer, LayerNorm, Linear, NormCache, Pass, ShapeError, sigmoid, tanh, uniform};
 use crate::graph::Topology;
 use crate::param_tree;
+use crate::product::{add_product, transposed, write_product};
 use crate::random::Stream;
 use crate::scalar::Scalar;
-use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, Axis, concatenate, s};
 
 /// `y = x + dropout([f; b] W + w)`: `f` is a long short-term memory that visits nodes in topological order, `b` one that
@@ -125,9 +125,8 @@ impl<S: Scalar> Lstm<S> {
                     cell_before.row_mut(visit).scaled_add(weight, &cell.row(before));
                 }
             }
-            let mut level_gates = gates.slice_mut(s![level.clone(), ..]);
             let p = hidden_before.slice(s![level.clone(), ..]);
-            general_mat_mul(S::one(), &p, &self.state, S::one(), &mut level_gates);
+            add_product(gates.slice_mut(s![level.clone(), ..]), p, self.state.view());
             for visit in level {
                 let gates = row_mut(&mut gates, visit);
                 // One pass a nonlinearity, so that each is a plain loop over neighbours: [i; f] and o, then g.
@@ -164,6 +163,8 @@ impl<S: Scalar> Lstm<S> {
         let mut dhidden = schedule.to_visit_order(&dy);
         let mut dcell: Array2<S> = Array2::zeros((n, d));
         let mut dbefore = Array2::zeros((schedule.widest(), d));
+        // Transposed once, since every level multiplies by it.
+        let state_transposed = transposed(self.state.view());
         for level in schedule.levels().rev() {
             for visit in level.clone() {
                 // The gates are replaced by the gradient of their arguments.
@@ -189,7 +190,7 @@ impl<S: Scalar> Lstm<S> {
             }
             let mut dp = dbefore.slice_mut(s![..level.len(), ..]);
             let dgates = gates.slice(s![level.clone(), ..]);
-            general_mat_mul(S::one(), &dgates, &self.state.t(), S::zero(), &mut dp);
+            write_product(dp.view_mut(), dgates, state_transposed.view());
             for (k, visit) in level.enumerate() {
                 for (before, weight) in schedule.predecessors(visit) {
                     let weight = S::lit(f64::from(weight));
@@ -199,7 +200,7 @@ impl<S: Scalar> Lstm<S> {
                 }
             }
         }
-        general_mat_mul(S::one(), &hidden_before.t(), &gates, S::one(), &mut grad.state);
+        add_product(grad.state.view_mut(), hidden_before.t(), gates.view());
         let dh = self.input.backward(schedule.to_visit_order(h).view(), gates.view(), &mut grad.input);
         schedule.to_node_order(&dh)
     }
