@@ -97,6 +97,20 @@ impl<S: Scalar, T: ParamTree<S>> ParamTree<S> for Vec<T> {
     }
 }
 
+impl<S: Scalar, T: ParamTree<S>> ParamTree<S> for Option<T> {
+    fn visit(&self, path: &mut Path, f: &mut Visitor<'_, S>) {
+        self.iter().for_each(|item| item.visit(path, f));
+    }
+
+    fn visit_mut(&mut self, path: &mut Path, f: &mut VisitorMut<'_, S>) {
+        self.iter_mut().for_each(|item| item.visit_mut(path, f));
+    }
+
+    fn visit_pair(&mut self, other: &Self, path: &mut Path, f: &mut PairVisitor<'_, S>) {
+        self.iter_mut().zip(other).for_each(|(item, other)| item.visit_pair(other, path, f));
+    }
+}
+
 /// Writes [`ParamTree`] for a struct that is generic over its scalar: `param_tree!(Linear { weight, bias });`.
 /// Fields that are not named (sizes, settings) are not parameters.
 #[macro_export]

@@ -3,6 +3,7 @@
 use crate::data::{LabelInventory, TargetUnits, segment};
 use grapheme_core::GraphBatch;
 use grapheme_core::graph::NodeKind;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use unicode_normalization::UnicodeNormalization;
 
@@ -23,40 +24,54 @@ pub struct Labelling {
     pub copies: Vec<u32>,
     /// For each node of the batch the kind of its grapheme.
     pub copy_kinds: Vec<NodeKind>,
+    /// The units beyond the inventory, by their number less that of its outcomes.
+    pub strangers: Vec<String>,
 }
 
 impl Labelling {
     /// Numbers the `targets` of the graphs of `batch`, one each. Linear in the texts, times the logarithm of the inventory.
     pub fn new<'a>(
-        batch: &'a GraphBatch,
+        batch: &GraphBatch,
         targets: impl IntoIterator<Item = &'a str>,
         units: TargetUnits,
         labels: &LabelInventory,
     ) -> Self {
-        let mut strangers: BTreeMap<&str, u32> = BTreeMap::new();
-        let mut number = |unit: &'a str| match labels.index(unit) {
+        let mut strangers: BTreeMap<String, u32> = BTreeMap::new();
+        let mut number = |unit: Cow<'_, str>| match labels.index(&unit) {
             Some(index) => index as u32,
             None => {
                 let next = (labels.outcomes() + strangers.len()) as u32;
-                *strangers.entry(unit).or_insert(next)
+                *strangers.entry(unit.into_owned()).or_insert(next)
             }
         };
         let mut labelling = Self::default();
         for target in targets {
-            let units = segment(target, units);
-            labelling.target_kinds.push(units.iter().map(|unit| kind_of(unit)).collect());
-            labelling.targets.push(units.into_iter().map(&mut number).collect());
+            let cut = segment(target, units);
+            labelling.target_kinds.push(cut.iter().map(|unit| kind_of(unit)).collect());
+            labelling.targets.push(cut.into_iter().map(&mut number).collect());
         }
         for node in 0..batch.nodes() {
             let grapheme = batch.grapheme(node);
-            labelling.copies.push(grapheme.map_or(NO_LABEL, &mut number));
+            labelling.copies.push(grapheme.map_or(NO_LABEL, |grapheme| number(units.copied(grapheme))));
             labelling.copy_kinds.push(grapheme.map_or(batch.kinds()[node], kind_of));
+        }
+        labelling.strangers = vec![String::new(); strangers.len()];
+        for (unit, number) in strangers {
+            labelling.strangers[number as usize - labels.outcomes()] = unit;
         }
         labelling
     }
+
+    /// The unit that a number stands for.
+    pub fn unit<'b>(&'b self, number: u32, labels: &'b LabelInventory) -> &'b str {
+        let number = number as usize;
+        labels.symbols().get(number).unwrap_or_else(|| &self.strangers[number - labels.outcomes()])
+    }
 }
 
-/// The kind of a unit is that of its first code point after canonical decomposition.
+/// The kind of a unit is that of its first code point after canonical decomposition, of a part without the space that it
+/// may bring along.
 pub fn kind_of(unit: &str) -> NodeKind {
-    unit.nfd().next().map_or(NodeKind::Other, NodeKind::of)
+    let inner = unit.strip_prefix(' ').filter(|inner| !inner.is_empty());
+    inner.unwrap_or(unit).nfd().next().map_or(NodeKind::Other, NodeKind::of)
 }

@@ -15,6 +15,8 @@
 
 pub mod checkpoint;
 pub mod data;
+pub mod decode;
+pub mod ensemble;
 pub mod estimator;
 pub mod event;
 pub mod file;
@@ -34,6 +36,7 @@ pub mod screen;
 pub mod settings;
 pub mod trainer;
 pub mod transducer;
+pub mod writing;
 
 /// The snippets of the README are compiled and run with the other examples.
 #[cfg(doctest)]

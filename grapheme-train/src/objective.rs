@@ -3,6 +3,7 @@
 use crate::data::LabelInventory;
 use crate::labelling::{Labelling, NO_LABEL, kind_of};
 use crate::loss::{Band, Banded, Gate, LossError, Predicted, StructuralLoss, Target, WeightedEdge};
+use crate::writing::Writing;
 use grapheme_core::graph::{Edge, NodeKind};
 use grapheme_core::network::{MorphedGraph, Upstream};
 use grapheme_core::{GraphBatch, Scalar};
@@ -77,8 +78,9 @@ impl Objective {
         let mut upstream = Upstream::zeros(morphed);
         let mut losses = Vec::with_capacity(task.batch.graphs());
         let mut unconverged = 0;
+        let writing = Writing::new(morphed, task.labelling);
         for graph in 0..task.batch.graphs() {
-            let example = Example { objective: self, task, morphed, graph };
+            let example = Example { objective: self, task, morphed, writing: &writing, graph };
             let predicted = example.predicted();
             let nodes = task.labelling.targets[graph].len();
             let answer = self.loss.evaluate(&predicted, &Target { nodes, edges: Vec::new(), chain: true })?;
@@ -102,6 +104,7 @@ struct Example<'a, S> {
     objective: &'a Objective,
     task: Task<'a>,
     morphed: &'a MorphedGraph<S>,
+    writing: &'a Writing<'a, S>,
     graph: usize,
 }
 
@@ -117,7 +120,8 @@ impl<S: Scalar> Example<'_, S> {
         let gates = &self.morphed.gates;
         let of_kept =
             |values: &[S]| -> Vec<S> { self.morphed.kept[rows.clone()].iter().map(|&c| values[c as usize]).collect() };
-        let log_label = Banded::from_fn(&band, |i, j| self.log_label(rows.start + i, target[j]));
+        let log_label =
+            Banded::from_fn(&band, |i, j| self.writing.log_label(rows.start + i, target[j], before(target, j)));
         let kind = (self.objective.loss.node.kind > 0.0).then(|| {
             let kinds = &self.task.labelling.target_kinds[self.graph];
             let shares = self.kind_shares();
@@ -131,26 +135,6 @@ impl<S: Scalar> Example<'_, S> {
             edges: self.edges(),
             chain: self.morphed.topology.is_chain(),
         }
-    }
-
-    /// `ln p_row(label)`: the symbol and a copy of the same label add.
-    fn log_label(&self, row: usize, label: u32) -> S {
-        let (symbol, copy) = self.outcomes(row, label);
-        let row = self.morphed.log_label.row(row);
-        match (symbol, copy) {
-            (Some(symbol), Some(copy)) => log_add(row[symbol], row[copy]),
-            (Some(outcome), None) | (None, Some(outcome)) => row[outcome],
-            (None, None) => S::neg_infinity(),
-        }
-    }
-
-    /// The outcomes by which a row writes a label: its symbol, and `Copy`.
-    fn outcomes(&self, row: usize, label: u32) -> (Option<usize>, Option<usize>) {
-        let copy = self.morphed.log_label.ncols() - 1;
-        let origin = self.morphed.origin[row] as usize;
-        let symbol = (label as usize) < copy;
-        let copies = label != NO_LABEL && self.task.labelling.copies[origin] == label;
-        (symbol.then_some(label as usize), copies.then_some(copy))
     }
 
     /// The probability of each kind for each row: nodes of the graph x kinds.
@@ -203,15 +187,11 @@ impl<S: Scalar> Example<'_, S> {
         for i in 0..rows.len() {
             let row = rows.start + i;
             let dlog = gradient.log_label.row(i);
-            for ((j, &d), &total) in band.range(i).zip(dlog).zip(predicted.log_label.row(i)) {
+            for (j, &d) in band.range(i).zip(dlog) {
                 if d == S::zero() {
                     continue;
                 }
-                let (symbol, copy) = self.outcomes(row, target[j]);
-                for outcome in [symbol, copy].into_iter().flatten() {
-                    let share = (self.morphed.log_label[[row, outcome]] - total).exp();
-                    upstream.log_label[[row, outcome]] += d * share;
-                }
+                self.writing.add_gradient(row, target[j], before(target, j), d, upstream);
             }
         }
         if let Some(dkind) = gradient.kind {
@@ -248,8 +228,7 @@ impl<S: Scalar> Example<'_, S> {
     }
 }
 
-/// `ln(exp a + exp b)`.
-fn log_add<S: Scalar>(a: S, b: S) -> S {
-    let (low, high) = if a < b { (a, b) } else { (b, a) };
-    if low == S::neg_infinity() { high } else { high + (low - high).exp().ln_1p() }
+/// The label before the j-th of a target.
+fn before(target: &[u32], j: usize) -> u32 {
+    if j == 0 { NO_LABEL } else { target[j - 1] }
 }

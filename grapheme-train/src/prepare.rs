@@ -23,6 +23,8 @@ pub struct Wishes {
     pub estimator: Option<EstimatorName>,
     /// Half width of the band of the assignment.
     pub window: Option<usize>,
+    /// Whether there are potentials between consecutive labels; none for what goes with the loss.
+    pub transitions: Option<bool>,
     /// Features a node, if not those of the preset.
     pub width: Option<usize>,
     /// Dropout of messages, if not that of the preset.
@@ -99,6 +101,7 @@ pub fn prepare(
     let mut network = wishes.preset.network(labels.outcomes(), wishes.slots.unwrap_or(1));
     network.width = wishes.width.unwrap_or(network.width);
     network.dropout = wishes.dropout.unwrap_or(network.dropout);
+    network.transitions = wishes.transitions.unwrap_or(wishes.loss == LossName::Words);
     let loss = loss_for(wishes.loss, estimator);
     let mut model = ModelSpec { units, labels, network, estimator, loss, window: wishes.window };
     if wishes.slots.is_none() {
@@ -121,6 +124,39 @@ pub fn prepare(
     };
     let config = RunConfig { version: CONFIG_VERSION, data, model, training };
     Ok(Prepared { config, train, dev, notes, warnings })
+}
+
+/// The members of an ensemble on the same examples: the network as wished, the dilated one, and the one as wished with
+/// tokens decomposed, in turn, each with the next seed. Where tokens are no units, or not in normal form C, the third is
+/// like the first.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_members(
+    source: &Source,
+    bad_lines: BadLines,
+    wishes: Wishes,
+    training: TrainingSettings,
+    members: usize,
+) -> Result<Vec<Prepared>, DataError> {
+    let first = prepare(source, bad_lines, wishes, training.clone())?;
+    let units = first.config.model.units;
+    let decomposes =
+        units == TargetUnits::Tokens && first.train.targets().all(|target| TargetUnits::Parts.can_write(target));
+    let mut all = vec![first];
+    for i in 1..members {
+        let wishes = match i % 3 {
+            1 => Wishes { preset: Preset::Dilated, units: Some(units), ..wishes },
+            2 if decomposes => Wishes { units: Some(TargetUnits::Parts), ..wishes },
+            _ => Wishes { units: Some(units), ..wishes },
+        };
+        let training = TrainingSettings { seed: training.seed.wrapping_add(i as u64), ..training.clone() };
+        let mut member = prepare(source, bad_lines, wishes, training)?;
+        // What is wrong with the examples was said for the first.
+        member.warnings.clear();
+        all.push(member);
+    }
+    Ok(all)
 }
 
 /// Loads the examples of a run that is to go on.

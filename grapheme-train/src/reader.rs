@@ -1,7 +1,9 @@
 //! From a morphed graph back to text.
 
 use crate::data::{LabelInventory, TargetUnits, join};
-use grapheme_core::network::{Closing, MorphedGraph};
+use crate::decode::Decoder;
+use crate::labelling::Labelling;
+use grapheme_core::network::MorphedGraph;
 use grapheme_core::{GraphBatch, Scalar};
 
 /// What became of one candidate.
@@ -50,59 +52,45 @@ pub struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The reading of one graph under its most probable plan: a candidate merges where g > 1/2, and what stays takes its
-    /// likeliest label. Under the realised closing the plan has been carried out before the labels were read; under the
-    /// marginal one nothing needs to be, since no label depends on it. `O(candidates x outcomes)`.
-    pub fn read<S: Scalar>(&self, batch: &GraphBatch, morphed: &MorphedGraph<S>, graph: usize) -> Reading {
-        let candidates = morphed.candidate_offsets[graph] as usize..morphed.candidate_offsets[graph + 1] as usize;
-        let mut rows = morphed.topology.range(graph).peekable();
-        let (mut steps, mut before) = (Vec::with_capacity(candidates.len()), None);
-        let mut slot = 0;
-        for c in candidates {
-            let node = morphed.candidate_origin[c];
-            slot = if before == Some(node) { slot + 1 } else { 0 };
-            before = Some(node);
-            let (stay, merge) = (morphed.gates.log_stay[c], morphed.gates.log_merge[c]);
-            let (outcome, log) = match rows.next_if(|&row| morphed.kept[row] as usize == c) {
-                Some(row) if morphed.closing == Closing::Realised || merge <= stay => {
-                    let (outcome, log) = self.likeliest(batch, morphed, row);
-                    (outcome, log + stay.widen())
-                }
-                _ => (Outcome::Merges, merge.widen()),
-            };
-            steps.push(Step { node, slot, outcome, probability: log.exp() });
-        }
-        let labels: Vec<&str> = steps
-            .iter()
-            .filter_map(|step| match &step.outcome {
-                Outcome::Writes { label, .. } => Some(label.as_str()),
-                Outcome::Merges => None,
-            })
-            .collect();
-        Reading { text: join(&labels, self.units), steps }
+    /// The text that labels write.
+    pub fn text(&self, labelling: &Labelling, labels: &[u32]) -> String {
+        let units: Vec<&str> = labels.iter().map(|&label| labelling.unit(label, self.labels)).collect();
+        join(&units, self.units)
     }
 
-    /// The likeliest label of an output node and its log probability; a symbol and a copy of the same label add.
-    fn likeliest<S: Scalar>(&self, batch: &GraphBatch, morphed: &MorphedGraph<S>, row: usize) -> (Outcome, f64) {
-        let log = morphed.log_label.row(row);
-        let own = batch.grapheme(morphed.origin[row] as usize);
-        let own_symbol = own.and_then(|label| self.labels.index(label));
-        let copy = log[self.labels.copy()].widen();
-        let mut best = (None, if own_symbol.is_none() { copy } else { f64::NEG_INFINITY });
-        for (symbol, log) in log.iter().take(self.labels.copy()).enumerate() {
-            let mut log = log.widen();
-            if own_symbol == Some(symbol) {
-                log = (log.exp() + copy.exp()).ln();
-            }
-            if log > best.1 {
-                best = (Some(symbol), log);
-            }
+    /// The likeliest way to write given labels.
+    pub fn explain<S: Scalar>(
+        &self,
+        seen: &Seen<'_, S>,
+        decoder: &Decoder<'_, S>,
+        graph: usize,
+        labels: &[u32],
+    ) -> Reading {
+        let Seen { batch, labelling, morphed } = seen;
+        let choices = decoder.path(graph, labels).unwrap_or_default();
+        let first = morphed.candidate_offsets[graph] as usize;
+        let (mut steps, mut slot): (Vec<Step>, _) = (Vec::with_capacity(choices.len()), 0);
+        for (i, choice) in choices.into_iter().enumerate() {
+            let node = morphed.candidate_origin[first + i];
+            slot = if steps.last().is_some_and(|step| step.node == node) { slot + 1 } else { 0 };
+            let outcome = choice.label.map_or(Outcome::Merges, |label| {
+                let label = labelling.unit(label, self.labels);
+                let keeps = batch.grapheme(node as usize).is_some_and(|own| self.units.copied(own) == label);
+                Outcome::Writes { label: label.to_owned(), keeps }
+            });
+            steps.push(Step { node, slot, outcome, probability: choice.probability });
         }
-        let label = match best.0 {
-            Some(symbol) => self.labels.symbols()[symbol].clone(),
-            None => own.unwrap_or_default().to_owned(),
-        };
-        let keeps = own == Some(label.as_str());
-        (Outcome::Writes { label, keeps }, best.1)
+        Reading { text: self.text(labelling, labels), steps }
     }
+}
+
+/// A batch, and what a network made of it.
+#[derive(Clone, Copy)]
+pub struct Seen<'a, S> {
+    /// The graphs.
+    pub batch: &'a GraphBatch,
+    /// What their nodes would copy.
+    pub labelling: &'a Labelling,
+    /// After the network.
+    pub morphed: &'a MorphedGraph<S>,
 }

@@ -137,6 +137,8 @@ impl TrainingSettings {
 pub enum Preset {
     /// The default: one gated and two recurrent rounds, width 128.
     Words,
+    /// Six gated rounds at distances 1, 2, 4, 1, 2, 4, width 128: as large, and without recurrence.
+    Dilated,
     /// Three gated rounds, width 32: fast, and of constant depth for very long inputs.
     Tiny,
     /// Two gated and three recurrent rounds, width 192.
@@ -149,6 +151,7 @@ impl Preset {
         let gated = |distance| RoundKind::Gated { distance };
         let (width, buckets, rounds) = match self {
             Self::Words => (128, 1024, vec![gated(1), RoundKind::Recurrent, RoundKind::Recurrent]),
+            Self::Dilated => (128, 1024, [1, 2, 4, 1, 2, 4].map(gated).to_vec()),
             Self::Tiny => (32, 512, vec![gated(1), gated(2), gated(4)]),
             Self::Large => {
                 let recurrent = RoundKind::Recurrent;
@@ -160,6 +163,7 @@ impl Preset {
             buckets,
             hashes: 2,
             outcomes,
+            transitions: false,
             stages: vec![StageConfig { rounds, slots }],
             gate_rank: 16,
             temperature: 1.0,

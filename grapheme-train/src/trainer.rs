@@ -5,6 +5,7 @@
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::data::Example;
+use crate::ensemble::Ensemble;
 use crate::estimator::{Crossing, EstimateError};
 use crate::event::{DevFigures, Event, Listener, StopReason};
 use crate::footprint::{MOST_GIGABYTES, nodes};
@@ -414,7 +415,7 @@ impl<'a> Trainer<'a> {
     /// Looks at the dev set with the averaged weights. Returns whether they are the best so far.
     fn end_epoch(&mut self, emit: &mut dyn FnMut(Event)) -> Result<bool, TrainError> {
         let averaged = Transducer { spec: self.spec.clone(), net: self.state.average.weights().clone() };
-        let evaluation = averaged.evaluate(self.dev, &self.lanes)?;
+        let evaluation = Ensemble::from(averaged).evaluate(self.dev, &self.lanes)?;
         let figures = evaluation.score.figures();
         let dev = DevFigures {
             examples: figures.n as u64,

@@ -1,17 +1,17 @@
 //! A model that can be used: text in, text out.
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::data::{Example, LabelInventory, TargetUnits};
+use crate::data::{Example, LabelInventory, TargetUnits, segment};
+use crate::decode::Decoder;
 use crate::estimator::EstimateError;
-use crate::labelling::Labelling;
-use crate::lanes::{Lanes, ThreadsError};
-use crate::metrics::Score;
-use crate::objective::{Objective, Task};
-use crate::reader::{Reader, Reading};
+use crate::labelling::{Labelling, NO_LABEL};
+use crate::lanes::ThreadsError;
+use crate::objective::Objective;
+use crate::reader::{Reader, Reading, Seen};
 use crate::run::{RunError, RunFolder};
 use crate::settings::{CONFIG_VERSION, ModelSpec, RunConfig};
 use grapheme_core::graph::BatchError;
-use grapheme_core::network::{ConfigError, ForwardError, ForwardOptions};
+use grapheme_core::network::{ConfigError, ForwardError, ForwardOptions, MorphedGraph};
 use grapheme_core::{GraphBatch, GraphTransformNet};
 use thiserror::Error;
 
@@ -55,6 +55,14 @@ pub enum TransducerError {
     /// The network refused a batch.
     #[error(transparent)]
     Estimate(#[from] EstimateError),
+    /// A member of an ensemble that cannot be used with the others.
+    #[error("{run}: {reason}")]
+    Member {
+        /// Its folder.
+        run: String,
+        /// What is wrong, and the cure.
+        reason: String,
+    },
     /// No threads.
     #[error(transparent)]
     Threads(#[from] ThreadsError),
@@ -71,11 +79,6 @@ impl From<crate::loss::LossError> for TransducerError {
         Self::Estimate(error.into())
     }
 }
-
-/// Texts that are read together: large enough for the matrix products, small enough for the caches.
-const TEXTS_A_LANE: usize = 16;
-/// Bytes of text that are read together, unless one text alone has more.
-const BYTES_A_LANE: usize = 1 << 16;
 
 impl Transducer {
     /// A model with fresh weights.
@@ -99,97 +102,62 @@ impl Transducer {
         Ok(model)
     }
 
-    /// Labels and units, for reading.
-    pub fn reader(&self) -> Reader<'_> {
-        Reader { labels: &self.spec.labels, units: self.spec.units }
-    }
-
     /// The loss of the model, over its labels.
     pub fn objective(&self) -> Objective {
         Objective::new(self.spec.loss, self.spec.window, &self.spec.labels)
     }
 
-    /// Reads every text, in order; the same for any number of threads.
+    /// Everything that its loss and its readers need of a batch.
     ///
     /// # Errors
-    /// [`TransducerError`] if a text is too long for one batch.
-    pub fn read<T: AsRef<str> + Sync>(
-        &self,
-        texts: &[T],
-        lanes: &Lanes<GraphTransformNet<f32>>,
-    ) -> Result<Vec<Reading>, TransducerError> {
-        let chunks = lanes_of(texts, |text| text.as_ref().len());
-        let readings = lanes.map(&chunks, |_, texts| {
-            let batch = GraphBatch::from_texts(texts)?;
-            let options = ForwardOptions { closing: self.spec.estimator.closing(), dropout: None, plans: None };
-            let (morphed, _) = self.net.forward(&batch, options)?;
-            let reader = self.reader();
-            Ok::<_, TransducerError>((0..batch.graphs()).map(|graph| reader.read(&batch, &morphed, graph)).collect())
-        })?;
-        let readings: Vec<Vec<Reading>> = readings;
-        Ok(readings.into_iter().flatten().collect())
-    }
-
-    /// Reads every example and compares with its target.
-    ///
-    /// # Errors
-    /// As [`Transducer::read`].
-    pub fn evaluate(
-        &self,
-        examples: &[Example],
-        lanes: &Lanes<GraphTransformNet<f32>>,
-    ) -> Result<Evaluation, TransducerError> {
-        let objective = self.objective();
-        let chunks = lanes_of(examples, |example| example.input.len());
-        let parts = lanes.map(&chunks, |_, examples| {
-            let (batch, labelling) = label(examples.iter(), &self.spec.labels, self.spec.units)?;
-            let options = ForwardOptions { closing: self.spec.estimator.closing(), dropout: None, plans: None };
-            let (morphed, _) = self.net.forward(&batch, options)?;
-            let losses = objective.assess(Task { batch: &batch, labelling: &labelling }, &morphed)?.losses;
-            let reader = self.reader();
-            let texts = (0..batch.graphs()).map(|graph| reader.read(&batch, &morphed, graph).text);
-            Ok::<_, TransducerError>((texts.collect::<Vec<String>>(), losses))
-        })?;
-        let mut score = Score::new(self.spec.units);
-        let (mut predictions, mut loss, mut reached) = (Vec::with_capacity(examples.len()), 0.0, 0usize);
-        for (texts, losses) in parts {
-            predictions.extend(texts);
-            for finite in losses.into_iter().filter(|loss| loss.is_finite()) {
-                loss += finite;
-                reached += 1;
-            }
-        }
-        predictions.iter().zip(examples).for_each(|(text, example)| score.add(text, &example.target));
-        Ok(Evaluation { score, loss: loss / reached.max(1) as f64, reached, predictions })
+    /// [`TransducerError`] if network and batch do not fit together.
+    pub fn see<T: AsRef<str>>(&self, texts: &[T]) -> Result<Sight<'_>, TransducerError> {
+        let batch = GraphBatch::from_texts(texts)?;
+        let labelling = Labelling::new(&batch, [], self.spec.units, &self.spec.labels);
+        let options = ForwardOptions { closing: self.spec.estimator.closing(), dropout: None, plans: None };
+        let (morphed, _) = self.net.forward(&batch, options)?;
+        Ok(Sight { model: self, batch, labelling, morphed })
     }
 }
 
-/// Cuts texts into lanes, by their number and length alone.
-fn lanes_of<T>(texts: &[T], bytes: impl Fn(&T) -> usize) -> Vec<&[T]> {
-    let (mut lanes, mut start, mut held) = (Vec::new(), 0, 0);
-    for (i, text) in texts.iter().enumerate() {
-        let bytes = bytes(text);
-        if i > start && (i - start == TEXTS_A_LANE || held + bytes > BYTES_A_LANE) {
-            lanes.push(&texts[start..i]);
-            (start, held) = (i, 0);
-        }
-        held += bytes;
-    }
-    lanes.extend((start < texts.len()).then(|| &texts[start..]));
-    lanes
+/// A batch of texts as a model sees it.
+pub struct Sight<'a> {
+    model: &'a Transducer,
+    batch: GraphBatch,
+    labelling: Labelling,
+    morphed: MorphedGraph<f32>,
 }
 
-/// How a model does on examples.
-#[derive(Clone, Debug)]
-pub struct Evaluation {
-    /// Error rates.
-    pub score: Score,
-    /// The mean loss of the examples that have a finite one.
-    pub loss: f64,
-    /// How many those are: the rest has targets that the model cannot write.
-    pub reached: usize,
-    /// The output for each example.
-    pub predictions: Vec<String>,
+impl Sight<'_> {
+    /// The numbers of the units of a text; one that no node can write has no probability either.
+    pub fn labels(&self, text: &str) -> Vec<u32> {
+        let number = |unit: &str| {
+            let stranger = || self.labelling.strangers.iter().position(|stranger| stranger == unit);
+            let beyond = self.model.spec.labels.outcomes();
+            self.model.spec.labels.index(unit).or_else(|| Some(beyond + stranger()?)).map_or(NO_LABEL, |n| n as u32)
+        };
+        segment(text, self.model.spec.units).iter().map(|unit| number(unit)).collect()
+    }
+
+    /// The text that labels write.
+    pub fn text(&self, labels: &[u32]) -> String {
+        self.reader().text(&self.labelling, labels)
+    }
+
+    /// For the decoding of its graphs.
+    pub fn decoder(&self) -> Decoder<'_, f32> {
+        Decoder::new(&self.morphed, &self.labelling)
+    }
+
+    /// What each candidate of a graph does on the likeliest way to write labels.
+    pub fn explain(&self, decoder: &Decoder<'_, f32>, graph: usize, labels: &[u32]) -> Reading {
+        let seen = Seen { batch: &self.batch, labelling: &self.labelling, morphed: &self.morphed };
+        self.reader().explain(&seen, decoder, graph, labels)
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        Reader { labels: &self.model.spec.labels, units: self.model.spec.units }
+    }
 }
 
 /// The graphs of examples, and their targets as numbers.
@@ -231,18 +199,4 @@ pub fn read_config(run: &RunFolder) -> Result<RunConfig, TransducerError> {
     let network = &config.model.network;
     network.check().map_err(|source| TransducerError::Config { file: file.clone(), source })?;
     Ok(config)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lanes_are_bounded_in_number_and_length_and_lose_nothing() {
-        let lengths = [vec![1; 40], vec![BYTES_A_LANE * 3, 1, BYTES_A_LANE, 1, 1]].concat();
-        let lanes = lanes_of(&lengths, |&length| length);
-        assert_eq!(lanes.concat(), lengths);
-        assert_eq!(lanes.iter().map(|lane| lane.len()).collect::<Vec<_>>(), [16, 16, 8, 1, 1, 1, 2]);
-        assert!(lanes_of(&lengths[..0], |&length| length).is_empty());
-    }
 }

@@ -14,13 +14,16 @@ pub struct Upstream<S> {
     pub gates: GatesGradient<S>,
     /// Gradient of the log probabilities of the labels: output nodes x outcomes.
     pub log_label: Array2<S>,
+    /// Gradient of the potentials between consecutive labels.
+    pub transitions: Option<Array2<S>>,
 }
 
 impl<S: Scalar> Upstream<S> {
     /// No gradient.
     pub fn zeros(morphed: &MorphedGraph<S>) -> Self {
         let gates = GatesGradient::zeros(morphed.gates.log_stay.len());
-        Self { gates, log_label: Array2::zeros(morphed.log_label.dim()) }
+        let transitions = morphed.transitions.as_ref().map(|potentials| Array2::zeros(potentials.dim()));
+        Self { gates, log_label: Array2::zeros(morphed.log_label.dim()), transitions }
     }
 }
 
@@ -45,6 +48,9 @@ impl<S: Scalar> GraphTransformNet<S> {
             let boundary = boundaries.next().expect("one boundary a layer below the head");
             medium.cross(boundary, gradient, record);
         };
+        if let (Some(sum), Some(transitions)) = (&mut grad.head.transitions, upstream.transitions) {
+            *sum += &transitions;
+        }
         let mut dx = self.head.backward(head, morphed.log_label.view(), upstream.log_label, &mut grad.head);
         let mut gates = Some(upstream.gates);
         for ((stage, trace), grad) in self.stages.iter().zip(stages).zip(&mut grad.stages).rev() {

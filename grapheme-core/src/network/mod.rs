@@ -76,7 +76,7 @@ impl<S: Scalar> GraphTransformNet<S> {
             Stage { rounds, morph }
         });
         let stages = stages.collect();
-        let head = LabelHead::new(d, config.outcomes, &mut stream.fork(u64::MAX));
+        let head = LabelHead::new(d, config.outcomes, config.transitions, &mut stream.fork(u64::MAX));
         Ok(Self { embedding, stages, head, embedding_dropout })
     }
 

@@ -3,11 +3,10 @@
 use anyhow::Result;
 use clap::Parser;
 use grapheme_train::data::{BadLines, Example, Loader};
+use grapheme_train::ensemble::{Answer, Ensemble};
 use grapheme_train::file;
 use grapheme_train::lanes::Lanes;
 use grapheme_train::output::{conclude, print, tell};
-use grapheme_train::run::RunFolder;
-use grapheme_train::transducer::Transducer;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,10 +45,10 @@ fn main() -> ExitCode {
 }
 
 fn evaluate(cli: &Cli) -> Result<()> {
-    let model = Transducer::load(&RunFolder::open(&cli.run)?)?;
+    let model = Ensemble::load(&cli.run)?;
     let bad_lines = if cli.skip_bad { BadLines::Skip } else { BadLines::Stop };
     let loader = Loader { bad_lines, ..Loader::default() };
-    let split = loader.check(loader.file(&cli.data)?, |example| model.spec.example_fault(example))?;
+    let split = loader.check(loader.file(&cli.data)?, |example| model.example_fault(example))?;
     if split.skipped().count() > 0 {
         tell(&split.skipped().to_string());
     }
@@ -75,9 +74,10 @@ fn evaluate(cli: &Cli) -> Result<()> {
     }
     print(&out)?;
     if let Some(path) = &cli.predictions {
-        let rows = split.examples().iter().zip(&evaluation.predictions);
-        let row =
-            |(example, text): (&Example, &String)| [&example.input, text, &example.target].map(|t| cell(t)).join("\t");
+        let rows = split.examples().iter().zip(&evaluation.answers);
+        let row = |(example, answer): (&Example, &Answer)| {
+            [&example.input, answer.text(), &example.target].map(|t| cell(t)).join("\t")
+        };
         let table: String = rows.map(row).map(|row| row + "\n").collect();
         file::write(path, table.as_bytes())?;
     }

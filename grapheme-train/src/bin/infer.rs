@@ -4,12 +4,11 @@ use anyhow::{Result, bail};
 use clap::Parser;
 use grapheme_core::{GraphBatch, GraphTransformNet};
 use grapheme_train::data::Lines;
+use grapheme_train::ensemble::Ensemble;
 use grapheme_train::file::FileError;
 use grapheme_train::lanes::Lanes;
 use grapheme_train::output::{conclude, print};
 use grapheme_train::reader::{Outcome, Reading};
-use grapheme_train::run::RunFolder;
-use grapheme_train::transducer::Transducer;
 use std::fmt::Write as _;
 use std::io::{self, BufReader};
 use std::path::PathBuf;
@@ -48,13 +47,13 @@ fn main() -> ExitCode {
 }
 
 fn infer(cli: &Cli) -> Result<()> {
-    let model = Transducer::load(&RunFolder::open(&cli.run)?)?;
+    let model = Ensemble::load(&cli.run)?;
     let session = Session { model, lanes: Lanes::new(usize::from(cli.threads))?, explain: cli.explain };
     if cli.texts.is_empty() {
         return session.stream();
     }
     for (i, text) in cli.texts.iter().enumerate() {
-        if let Some(fault) = session.model.spec.text_fault(text) {
+        if let Some(fault) = session.model.text_fault(text) {
             bail!("text {}: {fault}", i + 1);
         }
     }
@@ -62,7 +61,7 @@ fn infer(cli: &Cli) -> Result<()> {
 }
 
 struct Session {
-    model: Transducer,
+    model: Ensemble,
     lanes: Lanes<GraphTransformNet<f32>>,
     explain: bool,
 }
@@ -77,7 +76,7 @@ impl Session {
             let more = next.is_some();
             let mut bad = None;
             if let Some((number, line)) = next {
-                let line = line.and_then(|text| self.model.spec.text_fault(text).map_or(Ok(text), Err));
+                let line = line.and_then(|text| self.model.text_fault(text).map_or(Ok(text), Err));
                 match line {
                     Ok(text) => {
                         bytes += text.len();
@@ -102,10 +101,10 @@ impl Session {
 
     fn answer(&self, texts: &[String]) -> Result<()> {
         let mut out = String::new();
-        for (text, reading) in texts.iter().zip(self.model.read(texts, &self.lanes)?) {
-            writeln!(out, "{text}\t{}", reading.text)?;
+        for (text, answer) in texts.iter().zip(self.model.read(texts, 1, &self.lanes)?) {
+            writeln!(out, "{text}\t{}", answer.text())?;
             if self.explain {
-                out.push_str(&explain(text, &reading)?);
+                out.push_str(&explain(text, &answer.reading)?);
             }
         }
         Ok(print(&out)?)

@@ -3,19 +3,21 @@
 use anyhow::{Context, Result, bail};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use grapheme_core::layers::RoundKind;
 use grapheme_core::{GraphTransformNet, param};
 use grapheme_train::data::{BadLines, TargetUnits};
+use grapheme_train::ensemble::{Ensemble, member_folder};
 use grapheme_train::estimator::EstimatorName;
 use grapheme_train::event::{Event, Listener};
 use grapheme_train::lanes::Lanes;
 use grapheme_train::objective::LossName;
 use grapheme_train::output::{conclude, print, shell_word, tell};
-use grapheme_train::prepare::{Prepared, Source, Wishes, prepare, reload};
+use grapheme_train::prepare::{Prepared, Source, Wishes, prepare_members, reload};
 use grapheme_train::run::RunFolder;
 use grapheme_train::screen::Screen;
 use grapheme_train::settings::{Preset, TrainingSettings};
 use grapheme_train::trainer::{Reachable, Trainer};
-use grapheme_train::transducer::{Transducer, read_config};
+use grapheme_train::transducer::read_config;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -67,12 +69,18 @@ struct Cli {
     /// Half width of the band of the assignment, for very long texts [default: every pair]
     #[arg(long)]
     window: Option<usize>,
+    /// Potentials between consecutive labels [default: true for words, false for graph]
+    #[arg(long)]
+    transitions: Option<bool>,
     /// Features a node [default: the preset's]
     #[arg(long)]
     width: Option<usize>,
     /// Dropout of messages, in [0, 1) [default: the preset's]
     #[arg(long, allow_negative_numbers = true)]
     dropout: Option<f64>,
+    /// Models to train and use as one: recurrent, dilated, and with tokens decomposed, in turn
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    members: u16,
     /// Seed of fresh weights, order and dropout
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -117,6 +125,7 @@ Examples:
   train                                                  learn data/generated
   train --train hun_train.tsv --dev hun_dev.tsv          a two-column file
   train --data data/generated --epochs 100 --out runs/a  a folder, longer
+  train --train a.tsv --dev b.tsv --members 3            three models that are used as one
   train --train a.tsv --dev b.tsv --dry-run              units, labels, unreachable examples, expected time
   train --out runs/a --resume                            go on after an interruption";
 
@@ -128,6 +137,8 @@ enum Units {
     Tokens,
     /// Grapheme clusters
     Graphemes,
+    /// Code points of tokens
+    Parts,
 }
 
 fn main() -> ExitCode {
@@ -142,42 +153,84 @@ const OF_A_RESUMED_RUN: [&str; 5] = ["out", "resume", "dry_run", "threads", "che
 impl Cli {
     fn train(&self, matches: &ArgMatches) -> Result<()> {
         let mut screen = Screen::new();
-        let (run, prepared) = if let (true, Some(out)) = (self.resume, &self.out) {
-            let run = RunFolder::open(out)?;
-            let mut prepared = reload(read_config(&run)?, run.path()).with_context(|| {
-                format!(
-                    "{}: the examples of the run are looked for from the folder it began in",
-                    run.config().display()
-                )
-            })?;
-            prepared.warnings.extend(ignored(matches, &run));
-            (Some(run), prepared)
-        } else {
-            (None, self.prepare()?)
-        };
-        prepared.notes.iter().for_each(|note| tell(note));
-        for message in &prepared.warnings {
-            screen.hear(&Event::Warning { message: message.clone() });
-        }
-        let Prepared { config, train, dev, .. } = &prepared;
-        let mut trainer = Trainer::new(config, train.examples(), dev.examples(), usize::from(self.threads))?;
-        if self.dry_run {
-            return describe(&prepared, trainer);
-        }
-        if let Some(seconds) = self.checkpoint_seconds {
-            trainer.checkpoint_every(Duration::from_secs(seconds));
-        }
-        let run = match run {
-            Some(run) => run,
-            None => {
-                let run = self.folder()?;
-                run.write_config(config)?;
-                run
+        let mut jobs = if let (true, Some(out)) = (self.resume, &self.out) {
+            let mut jobs = Vec::new();
+            for run in Ensemble::folders(out)? {
+                let prepared = reload(read_config(&run)?, run.path()).with_context(|| {
+                    format!(
+                        "{}: the examples of the run are looked for from the folder it began in",
+                        run.config().display()
+                    )
+                })?;
+                jobs.push((prepared, Some(run)));
             }
+            if let (Some(message), Some((first, Some(run)))) = (ignored(matches), jobs.first_mut()) {
+                let config = run.config();
+                first.warnings.push(format!("{message} ignored: the run goes on as {} says", config.display()));
+            }
+            jobs
+        } else {
+            self.prepare()?.into_iter().map(|prepared| (prepared, None)).collect()
         };
-        trainer.run(&run, self.resume, &mut screen)?;
+        for (prepared, _) in &jobs {
+            prepared.notes.iter().for_each(|note| tell(note));
+            for message in &prepared.warnings {
+                screen.hear(&Event::Warning { message: message.clone() });
+            }
+        }
+        let threads = usize::from(self.threads);
+        if self.dry_run {
+            return jobs.iter().try_for_each(|(prepared, _)| describe(prepared, trainer(prepared, threads)?));
+        }
+        // Whatever is refused is refused before a folder is touched.
+        for (prepared, _) in &jobs {
+            trainer(prepared, threads)?;
+        }
+        let out = match &self.out {
+            Some(out) => out.clone(),
+            None => self.free_folder(),
+        };
+        if !self.resume {
+            self.create(&out, &mut jobs)?;
+        }
+        let count = jobs.len();
+        for (i, (prepared, run)) in jobs.iter().enumerate() {
+            if count > 1 {
+                tell(&format!("Member {} of {count}: {}", i + 1, summary(prepared)));
+            }
+            let mut trainer = trainer(prepared, threads)?;
+            if let Some(seconds) = self.checkpoint_seconds {
+                trainer.checkpoint_every(Duration::from_secs(seconds));
+            }
+            trainer.run(run.as_ref().expect("every job has a folder by now"), self.resume, &mut screen)?;
+        }
         drop(screen);
-        finish(&run, &prepared, &Lanes::new(usize::from(self.threads))?)
+        finish(&out, &jobs[0].0, &Lanes::new(threads)?)
+    }
+
+    /// Makes the folders of new runs, with their settings: a set is whole from its first moment, trained or not.
+    fn create(&self, out: &Path, jobs: &mut [(Prepared, Option<RunFolder>)]) -> Result<()> {
+        let make = |folder: &Path| {
+            if self.overwrite { RunFolder::overwrite(folder) } else { RunFolder::create(folder) }
+        };
+        // Of an ensemble the folder itself is refused, or cleared, like that of a run; so are members from before.
+        let whole = make(out)?;
+        let mut i = 0;
+        while member_folder(out, i).exists() {
+            make(&member_folder(out, i))?;
+            i += 1;
+        }
+        if let [(prepared, run)] = jobs {
+            whole.write_config(&prepared.config)?;
+            *run = Some(whole);
+            return Ok(());
+        }
+        for (i, (prepared, run)) in jobs.iter_mut().enumerate() {
+            let member = make(&member_folder(out, i))?;
+            member.write_config(&prepared.config)?;
+            *run = Some(member);
+        }
+        Ok(())
     }
 
     fn source(&self) -> Source {
@@ -187,7 +240,7 @@ impl Cli {
         }
     }
 
-    fn prepare(&self) -> Result<Prepared> {
+    fn prepare(&self) -> Result<Vec<Prepared>> {
         let estimator = self.estimator;
         if self.loss == LossName::Graph && estimator == Some(EstimatorName::Marginal) {
             bail!("--loss graph has no exact marginal: use --estimator pathwise, or --loss words");
@@ -196,6 +249,7 @@ impl Cli {
             Units::Auto => None,
             Units::Tokens => Some(TargetUnits::Tokens),
             Units::Graphemes => Some(TargetUnits::Graphemes),
+            Units::Parts => Some(TargetUnits::Parts),
         };
         let wishes = Wishes {
             preset: self.preset,
@@ -204,6 +258,7 @@ impl Cli {
             loss: self.loss,
             estimator,
             window: self.window,
+            transitions: self.transitions,
             width: self.width,
             dropout: self.dropout,
         };
@@ -222,7 +277,7 @@ impl Cli {
         training.schedule.peak = self.rate;
         let bad_lines = if self.skip_bad { BadLines::Skip } else { BadLines::Stop };
         let source = self.source();
-        let prepared = prepare(&source, bad_lines, wishes, training);
+        let prepared = prepare_members(&source, bad_lines, wishes, training, usize::from(self.members));
         prepared.with_context(|| match &source {
             Source::Folder(folder) if folder == Path::new(GENERATED) => {
                 "the default data/generated is made by `cargo run --bin generate`, in the project's folder".to_owned()
@@ -231,11 +286,8 @@ impl Cli {
         })
     }
 
-    /// The folder to train in.
-    fn folder(&self) -> Result<RunFolder> {
-        if let Some(out) = &self.out {
-            return Ok(if self.overwrite { RunFolder::overwrite(out)? } else { RunFolder::create(out)? });
-        }
+    /// The first free folder of runs/NAME, runs/NAME-2, ...
+    fn free_folder(&self) -> PathBuf {
         let source = match &self.train {
             Some(file) => file.file_stem(),
             None => self.data.as_deref().unwrap_or(Path::new(GENERATED)).file_name(),
@@ -243,19 +295,31 @@ impl Cli {
         let name = source.map_or_else(|| "run".to_owned(), |name| name.to_string_lossy().into_owned());
         let free = (1..).map(|i| if i == 1 { name.clone() } else { format!("{name}-{i}") });
         let mut free = free.map(|name| Path::new("runs").join(name)).filter(|folder| !folder.exists());
-        Ok(RunFolder::create(free.next().expect("one of endless names is free"))?)
+        free.next().expect("one of endless names is free")
     }
 }
 
-/// Warns of settings that were given with --resume, where those of the run count.
-fn ignored(matches: &ArgMatches, run: &RunFolder) -> Option<String> {
+fn trainer(prepared: &Prepared, threads: usize) -> Result<Trainer<'_>> {
+    Ok(Trainer::new(&prepared.config, prepared.train.examples(), prepared.dev.examples(), threads)?)
+}
+
+/// A member in a few words.
+fn summary(prepared: &Prepared) -> String {
+    let (model, training) = (&prepared.config.model, &prepared.config.training);
+    let rounds = model.network.stages.iter().flat_map(|stage| &stage.rounds);
+    let recurrent = rounds.clone().filter(|round| matches!(round, RoundKind::Recurrent)).count();
+    let gated = rounds.count() - recurrent;
+    format!("{gated} gated and {recurrent} recurrent rounds, labels are {}, seed {}", model.units, training.seed)
+}
+
+/// The settings that were given with --resume, where those of the run count.
+fn ignored(matches: &ArgMatches) -> Option<String> {
     let command = Cli::command();
     let given =
         |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine) && !OF_A_RESUMED_RUN.contains(&id);
     let args = command.get_arguments().filter(|arg| given(arg.get_id().as_str()));
     let flags: Vec<String> = args.filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")).collect();
-    let config = run.config();
-    (!flags.is_empty()).then(|| format!("{} ignored: the run goes on as {} says", flags.join(" "), config.display()))
+    (!flags.is_empty()).then(|| flags.join(" "))
 }
 
 /// What a dry run says.
@@ -302,24 +366,24 @@ fn peak_memory() -> Option<f64> {
 }
 
 /// Says how well it went, shows an example, and what to type next.
-fn finish(run: &RunFolder, prepared: &Prepared, lanes: &Lanes<GraphTransformNet<f32>>) -> Result<()> {
-    let model = Transducer::load(run)?;
+fn finish(run: &Path, prepared: &Prepared, lanes: &Lanes<GraphTransformNet<f32>>) -> Result<()> {
+    let model = Ensemble::load(run)?;
     let evaluation = model.evaluate(prepared.dev.examples(), lanes)?;
     let figures = evaluation.score.figures();
     let mut out = String::new();
+    let parameters: usize = model.members().iter().map(|member| param::count(&member.net)).sum();
     writeln!(
         out,
-        "{}: {} parameters; dev: {:.1}% of {} right, token error rate {:.1}%",
-        run.path().display(),
-        param::count(&model.net),
+        "{}: {parameters} parameters; dev: {:.1}% of {} right, token error rate {:.1}%",
+        run.display(),
         figures.exact,
         figures.n,
         figures.ter
     )?;
     let example = &prepared.dev.examples()[0];
-    writeln!(out, "{}\t{}\n\nNext:", example.input, evaluation.predictions[0])?;
+    writeln!(out, "{}\t{}\n\nNext:", example.input, evaluation.answers[0].text())?;
     let word = |path: &Path| shell_word(&path.to_string_lossy());
-    let (folder, dev) = (word(run.path()), word(prepared.dev.path()));
+    let (folder, dev) = (word(run), word(prepared.dev.path()));
     let text = shell_word(&example.input);
     let text = if text.starts_with('-') { format!("-- {text}") } else { text };
     writeln!(out, "  cargo run --bin infer -- --run {folder} {text}")?;

@@ -142,6 +142,9 @@ pub enum LineFault {
         /// The bytes allowed.
         limit: usize,
     },
+    /// A target that labels for parts of tokens cannot give back.
+    #[error("the target is not in Unicode's normal form C, as parts need; normalise it, or use --target-units tokens")]
+    NotComposed,
     /// A text that no machine reads at once.
     #[error("{nodes} code points would take about {gigabytes} GB of memory; split the text, or use a narrower network")]
     TextTooLarge {

@@ -2,6 +2,7 @@
 
 use super::{TargetUnits, segment};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use thiserror::Error;
 
@@ -42,7 +43,7 @@ impl LabelInventory {
         for target in targets {
             symbols.extend(segment(target, units).into_iter().filter(|unit| !unit.is_empty()));
         }
-        Self { symbols: symbols.into_iter().map(str::to_owned).collect() }
+        Self { symbols: symbols.into_iter().map(Cow::into_owned).collect() }
     }
 
     /// The symbols in the order of their indices, `Copy` excluded.

@@ -1,8 +1,10 @@
 //! The units that a target text is cut into.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 use unicode_segmentation::UnicodeSegmentation;
 
 /// What one output label writes.
@@ -13,12 +15,37 @@ pub enum TargetUnits {
     Tokens,
     /// One extended grapheme cluster (UAX #29), spaces included.
     Graphemes,
+    /// One code point of a token's canonical decomposition; the first of a token brings the space before it along. So
+    /// `t͡ʃʰ` and `tʰ` share parts, as a Hangul syllable and its neighbours do on the input side. For targets in normal
+    /// form C, which the text that is written is composed to.
+    Parts,
 }
 
 impl TargetUnits {
+    /// The units that errors are counted in: tokens, where labels are parts of tokens.
+    pub fn counted(self) -> Self {
+        match self {
+            Self::Parts => Self::Tokens,
+            whole => whole,
+        }
+    }
+
+    /// What a node writes that copies its grapheme.
+    pub fn copied(self, grapheme: &str) -> Cow<'_, str> {
+        match self {
+            Self::Parts => Cow::Owned(format!(" {grapheme}")),
+            _ => Cow::Borrowed(grapheme),
+        }
+    }
+
+    /// Whether [`join`] gives `target` back after [`segment`].
+    pub fn can_write(self, target: &str) -> bool {
+        self != Self::Parts || is_nfc(target)
+    }
+
     /// The 1-based position of the first empty token, which no label can stand for.
     pub(super) fn empty_token(self, target: &str) -> Option<usize> {
-        segment(target, self).iter().position(|unit| unit.is_empty()).map(|index| index + 1)
+        segment(target, self.counted()).iter().position(|unit| unit.is_empty()).map(|index| index + 1)
     }
 }
 
@@ -27,27 +54,42 @@ impl fmt::Display for TargetUnits {
         f.write_str(match self {
             Self::Tokens => "tokens",
             Self::Graphemes => "graphemes",
+            Self::Parts => "parts",
         })
     }
 }
 
-/// Cuts a target into units; [`join`] gives it back byte for byte. The empty text has no unit.
+/// Cuts a target into units; [`join`] gives it back byte for byte (of parts: if it is in normal form C). The empty text
+/// has no unit.
 ///
 /// With [`TargetUnits::Tokens`] a double, leading or trailing space yields an empty token, which
 /// [`Loader::check_units`](super::Loader::check_units) refuses.
-pub fn segment(target: &str, units: TargetUnits) -> Vec<&str> {
+pub fn segment(target: &str, units: TargetUnits) -> Vec<Cow<'_, str>> {
     match units {
         _ if target.is_empty() => Vec::new(),
-        TargetUnits::Tokens => target.split(' ').collect(),
-        TargetUnits::Graphemes => target.graphemes(true).collect(),
+        TargetUnits::Tokens => target.split(' ').map(Cow::Borrowed).collect(),
+        TargetUnits::Graphemes => target.graphemes(true).map(Cow::Borrowed).collect(),
+        TargetUnits::Parts => target.split(' ').flat_map(parts).collect(),
     }
 }
 
+fn parts(token: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let mut codes = token.nfd();
+    let first = codes.next().map_or_else(|| " ".to_owned(), |first| format!(" {first}"));
+    std::iter::once(first).chain(codes.map(String::from)).map(Cow::Owned)
+}
+
 /// The text that units write.
-pub fn join(parts: &[&str], units: TargetUnits) -> String {
+pub fn join(written: &[impl AsRef<str>], units: TargetUnits) -> String {
+    let separator = if units == TargetUnits::Tokens { " " } else { "" };
+    let mut text = String::new();
+    for (i, unit) in written.iter().enumerate() {
+        text.push_str(if i > 0 { separator } else { "" });
+        text.push_str(unit.as_ref());
+    }
     match units {
-        TargetUnits::Tokens => parts.join(" "),
-        TargetUnits::Graphemes => parts.concat(),
+        TargetUnits::Parts => text.strip_prefix(' ').unwrap_or(&text).nfc().collect(),
+        _ => text,
     }
 }
 
@@ -99,7 +141,9 @@ mod tests {
         let text = format!("a@@ नि{family} ");
         assert_eq!(segment(&text, TargetUnits::Graphemes), ["a", "@", "@", " ", "नि", family, " "]);
         assert_eq!(segment("k a̠ː  n", TargetUnits::Tokens), ["k", "a̠ː", "", "n"]);
-        for units in [TargetUnits::Tokens, TargetUnits::Graphemes] {
+        assert_eq!(segment("t\u{361}ʃ ã", TargetUnits::Parts), [" t", "\u{361}", "ʃ", " a", "\u{303}"]);
+        assert!(!TargetUnits::Parts.can_write("a\u{303}"));
+        for units in [TargetUnits::Tokens, TargetUnits::Graphemes, TargetUnits::Parts] {
             assert!(segment("", units).is_empty());
         }
     }
@@ -136,6 +180,9 @@ mod tests {
             for units in [TargetUnits::Tokens, TargetUnits::Graphemes] {
                 prop_assert_eq!(&join(&segment(&target, units), units), &target);
             }
+            let composed: String = target.nfc().collect();
+            prop_assert!(TargetUnits::Parts.can_write(&composed));
+            prop_assert_eq!(&join(&segment(&composed, TargetUnits::Parts), TargetUnits::Parts), &composed);
         }
     }
 }

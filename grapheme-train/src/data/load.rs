@@ -151,8 +151,10 @@ impl Loader {
     /// # Errors
     /// [`DataError::Line`] under [`BadLines::Stop`], [`DataError::NoExamples`] where none is left.
     pub fn check_units(&self, split: Split, units: TargetUnits) -> Result<Split, DataError> {
-        let fault = |token| LineFault::EmptyToken { token };
-        self.check(split, |example| units.empty_token(&example.target).map(fault))
+        self.check(split, |example| {
+            let empty = units.empty_token(&example.target).map(|token| LineFault::EmptyToken { token });
+            empty.or_else(|| (!units.can_write(&example.target)).then_some(LineFault::NotComposed))
+        })
     }
 
     /// Checks what only a later stage can know of an example: one with a fault is a bad line.

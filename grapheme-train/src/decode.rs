@@ -1,0 +1,353 @@
+//! From what candidates can write to the texts that are likeliest written.
+//!
+//! Many choices of merging and staying write one text. Its probability is the sum over them, the same marginal that
+//! training maximises, and exact for any one text; which texts to look at is found by a beam over the candidates in order.
+
+use crate::labelling::{Labelling, NO_LABEL};
+use crate::writing::{Writing, log_add};
+use grapheme_core::Scalar;
+use grapheme_core::network::{Closing, MorphedGraph};
+use std::collections::BTreeMap;
+
+/// A text that a graph may be read as.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hypothesis {
+    /// Its labels, numbered as in the [`Labelling`] of the batch.
+    pub labels: Vec<u32>,
+    /// The log of its probability, summed over all ways to write it.
+    pub log_probability: f64,
+}
+
+/// What one candidate does on the likeliest way to write a text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    /// The label that it writes; none if it merges.
+    pub label: Option<u32>,
+    /// The probability of that choice, given the label before.
+    pub probability: f64,
+}
+
+/// Reads the graphs of a morphed batch. Under the realised closing a plan has been carried out, so what stays writes and
+/// what merged merges; under the marginal one every candidate may do either.
+///
+/// Sizes: n candidates, m labels, O outcomes, B hypotheses of a beam.
+pub struct Decoder<'a, S> {
+    morphed: &'a MorphedGraph<S>,
+    writing: Writing<'a, S>,
+}
+
+/// Hypotheses this many nats behind the best are not followed: they would need a probability 160,000 times as high.
+const HOPELESS: f64 = 12.0;
+
+/// One candidate: its log probabilities of merging and of staying, and the row that it writes from.
+#[derive(Clone, Copy)]
+struct Candidate {
+    merge: f64,
+    stay: f64,
+    row: usize,
+}
+
+/// A prefix of labels, as a link to the one that it extends.
+struct Prefix {
+    shorter: usize,
+    last: u32,
+}
+
+impl<'a, S: Scalar> Decoder<'a, S> {
+    /// For the graphs of `morphed`, which `labelling` is about.
+    pub fn new(morphed: &'a MorphedGraph<S>, labelling: &'a Labelling) -> Self {
+        Self { morphed, writing: Writing::new(morphed, labelling) }
+    }
+
+    /// At most `beam` texts of a graph, the likeliest first, each with its exact probability. `O(n B O)`, and `O(n m)` a text.
+    ///
+    /// The beam holds prefixes, summing over the ways to write them: where more than `beam` are about equally likely, a
+    /// text can be missed whose probability comes together late.
+    pub fn likeliest(&self, graph: usize, beam: usize) -> Vec<Hypothesis> {
+        let beam = beam.max(1);
+        let mut prefixes = vec![Prefix { shorter: 0, last: NO_LABEL }];
+        let mut longer: BTreeMap<(usize, u32), usize> = BTreeMap::new();
+        let mut held: Vec<(usize, f64)> = vec![(0, 0.0)];
+        let mut next: Vec<(usize, f64)> = Vec::new();
+        let mut extensions: Vec<(usize, u32, f64)> = Vec::new();
+        for candidate in self.candidates(graph) {
+            extensions.clear();
+            next.clear();
+            let mut best = f64::NEG_INFINITY;
+            for &(prefix, log) in &held {
+                if log + candidate.merge > f64::NEG_INFINITY {
+                    next.push((prefix, log + candidate.merge));
+                    best = best.max(log + candidate.merge);
+                }
+            }
+            for &(prefix, log) in &held {
+                if log + candidate.stay > best - HOPELESS {
+                    self.extend(prefix, prefixes[prefix].last, log, candidate, &mut best, &mut extensions);
+                }
+            }
+            extensions.retain(|&(_, _, log)| log > best - HOPELESS);
+            if extensions.len() > beam {
+                extensions.select_nth_unstable_by(beam, |a, b| b.2.total_cmp(&a.2).then((a.0, a.1).cmp(&(b.0, b.1))));
+                extensions.truncate(beam);
+            }
+            for &(shorter, last, log) in &extensions {
+                let place = *longer.entry((shorter, last)).or_insert_with(|| {
+                    prefixes.push(Prefix { shorter, last });
+                    prefixes.len() - 1
+                });
+                match next.iter_mut().find(|(prefix, _)| *prefix == place) {
+                    Some((_, sum)) => *sum = log_add(*sum, log),
+                    None => next.push((place, log)),
+                }
+            }
+            next.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            next.truncate(beam);
+            std::mem::swap(&mut held, &mut next);
+        }
+        let best = held.first().map_or(0.0, |&(_, log)| log);
+        held.retain(|&(_, log)| log > best - HOPELESS);
+        let mut hypotheses: Vec<Hypothesis> = held
+            .into_iter()
+            .map(|(mut prefix, _)| {
+                let mut labels = Vec::new();
+                while prefix != 0 {
+                    labels.push(prefixes[prefix].last);
+                    prefix = prefixes[prefix].shorter;
+                }
+                labels.reverse();
+                Hypothesis { log_probability: self.log_probability(graph, &labels), labels }
+            })
+            .collect();
+        hypotheses
+            .sort_by(|a, b| b.log_probability.total_cmp(&a.log_probability).then_with(|| a.labels.cmp(&b.labels)));
+        hypotheses
+    }
+
+    /// Everything that a candidate may append to a prefix.
+    fn extend(
+        &self,
+        prefix: usize,
+        last: u32,
+        log: f64,
+        candidate: Candidate,
+        best: &mut f64,
+        extensions: &mut Vec<(usize, u32, f64)>,
+    ) {
+        let row = candidate.row;
+        let base = log + candidate.stay - self.writing.normaliser(row, last).widen().ln();
+        let copied = self.writing.copied(row);
+        let copy = self.writing.copy();
+        for (outcome, score) in self.writing.scores(row, last).enumerate() {
+            // Copying is counted with the symbol that it writes, if that is one.
+            let label = match outcome == copy {
+                false => outcome as u32,
+                true if copied == NO_LABEL || (copied as usize) < copy => continue,
+                true => copied,
+            };
+            let score = if label == copied && outcome != copy {
+                self.writing.log_label(row, label, last).widen() + log + candidate.stay
+            } else {
+                base + score.widen()
+            };
+            if score > *best - HOPELESS {
+                *best = best.max(score);
+                extensions.push((prefix, label, score));
+            }
+        }
+    }
+
+    /// The log probability of a text, summed over all ways to write it; minus infinity if there is none. `O(n m)`.
+    pub fn log_probability(&self, graph: usize, labels: &[u32]) -> f64 {
+        let (m, n) = (labels.len(), self.size(graph));
+        let mut sums = vec![f64::NEG_INFINITY; m + 1];
+        sums[0] = 0.0;
+        for (c, candidate) in self.candidates(graph).enumerate() {
+            // What was written must leave few enough labels for the candidates to come.
+            let needed = m.saturating_sub(n - c - 1);
+            for j in (needed..=m.min(c + 1)).rev() {
+                let merged = sums[j] + candidate.merge;
+                sums[j] = if j > 0 && sums[j - 1] > f64::NEG_INFINITY {
+                    log_add(merged, sums[j - 1] + candidate.stay + self.label(candidate, labels, j))
+                } else {
+                    merged
+                };
+            }
+        }
+        sums[m]
+    }
+
+    /// What each candidate does on the likeliest way to write a text; none if there is no way. `O(n m)` (Viterbi, 1967).
+    pub fn path(&self, graph: usize, labels: &[u32]) -> Option<Vec<Choice>> {
+        let (m, n) = (labels.len(), self.size(graph));
+        let mut best = vec![f64::NEG_INFINITY; m + 1];
+        best[0] = 0.0;
+        let mut writes = vec![false; n * (m + 1)];
+        for (c, candidate) in self.candidates(graph).enumerate() {
+            for j in (0..=m).rev() {
+                let merged = best[j] + candidate.merge;
+                let mut written = f64::NEG_INFINITY;
+                if j > 0 && best[j - 1] > f64::NEG_INFINITY {
+                    written = best[j - 1] + candidate.stay + self.label(candidate, labels, j);
+                }
+                writes[c * (m + 1) + j] = written > merged;
+                best[j] = merged.max(written);
+            }
+        }
+        if best[m] == f64::NEG_INFINITY {
+            return None;
+        }
+        let candidates: Vec<Candidate> = self.candidates(graph).collect();
+        let (mut j, mut choices) = (m, Vec::with_capacity(n));
+        for (c, &candidate) in candidates.iter().enumerate().rev() {
+            let (label, log) = if writes[c * (m + 1) + j] {
+                j -= 1;
+                (Some(labels[j]), candidate.stay + self.label(candidate, labels, j + 1))
+            } else {
+                (None, candidate.merge)
+            };
+            choices.push(Choice { label, probability: log.exp() });
+        }
+        choices.reverse();
+        Some(choices)
+    }
+
+    /// The log probability that a candidate which stays writes the j-th label, counted from 1, after the one before it.
+    fn label(&self, candidate: Candidate, labels: &[u32], j: usize) -> f64 {
+        let before = if j > 1 { labels[j - 2] } else { NO_LABEL };
+        self.writing.log_label(candidate.row, labels[j - 1], before).widen()
+    }
+
+    fn size(&self, graph: usize) -> usize {
+        (self.morphed.candidate_offsets[graph + 1] - self.morphed.candidate_offsets[graph]) as usize
+    }
+
+    fn candidates(&self, graph: usize) -> impl Iterator<Item = Candidate> + '_ {
+        let morphed = self.morphed;
+        let realised = morphed.closing == Closing::Realised;
+        let mut rows = morphed.topology.range(graph).peekable();
+        (morphed.candidate_offsets[graph]..morphed.candidate_offsets[graph + 1]).map(move |c| {
+            let (stay, merge) =
+                (morphed.gates.log_stay[c as usize].widen(), morphed.gates.log_merge[c as usize].widen());
+            match rows.next_if(|&row| morphed.kept[row] == c) {
+                Some(row) if realised => Candidate { merge: f64::NEG_INFINITY, stay, row },
+                Some(row) => Candidate { merge, stay, row },
+                None => Candidate { merge, stay: f64::NEG_INFINITY, row: 0 },
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{LabelInventory, TargetUnits};
+    use grapheme_core::network::ForwardOptions;
+    use grapheme_core::{GraphBatch, GraphTransformNet, NetworkConfig, Stream, param};
+    use rand::RngExt;
+
+    const TEXTS: [&str; 3] = ["a", "xb", ""];
+
+    fn seen(transitions: bool, options: ForwardOptions<'_>) -> (MorphedGraph<f64>, Labelling, usize) {
+        let labels = LabelInventory::of(["a b"], TargetUnits::Tokens);
+        let config = NetworkConfig { transitions, ..NetworkConfig::tiny(labels.outcomes()) };
+        let mut net = GraphTransformNet::new(&config, 5).unwrap();
+        let mut random = Stream::new(6);
+        param::each_mut(&mut net, |name, _, values: &mut [f64]| {
+            if name.ends_with("transitions") || name.ends_with("thresholds") {
+                values.iter_mut().for_each(|value| *value = 2.0 * random.random::<f64>() - 1.0);
+            }
+        });
+        let batch = GraphBatch::from_texts(&TEXTS).unwrap();
+        let labelling = Labelling::new(&batch, [], TargetUnits::Tokens, &labels);
+        (net.forward(&batch, options).unwrap().0, labelling, labels.outcomes())
+    }
+
+    /// All choices of all candidates, one after another: for each text the sum and the best of its ways.
+    fn enumerate(decoder: &Decoder<'_, f64>, graph: usize, outcomes: usize) -> BTreeMap<Vec<u32>, (f64, f64)> {
+        let mut ways = vec![(Vec::new(), 1.0)];
+        for candidate in decoder.candidates(graph) {
+            let mut longer = Vec::new();
+            for (labels, p) in ways {
+                let before = *labels.last().unwrap_or(&NO_LABEL);
+                // Two numbers beyond the outcomes for what can only be copied.
+                for label in (0..outcomes as u32 - 1).chain(outcomes as u32..outcomes as u32 + 2) {
+                    if candidate.stay > f64::NEG_INFINITY {
+                        let log = decoder.writing.log_label(candidate.row, label, before);
+                        let labels: Vec<u32> = labels.iter().copied().chain([label]).collect();
+                        longer.push((labels, p * (candidate.stay + log).exp()));
+                    }
+                }
+                longer.push((labels, p * candidate.merge.exp()));
+            }
+            ways = longer.into_iter().filter(|(_, p)| *p > 0.0).collect();
+        }
+        let mut texts = BTreeMap::new();
+        for (labels, p) in ways {
+            let (sum, best): &mut (f64, f64) = texts.entry(labels).or_insert((0.0, 0.0));
+            *sum += p;
+            *best = best.max(p);
+        }
+        texts
+    }
+
+    #[test]
+    fn probabilities_and_paths_are_those_of_all_choices_written_out() {
+        for transitions in [false, true] {
+            for options in [ForwardOptions::marginalised(), ForwardOptions::realised()] {
+                let (morphed, labelling, outcomes) = seen(transitions, options);
+                let decoder = Decoder::new(&morphed, &labelling);
+                for graph in 0..TEXTS.len() {
+                    let texts = enumerate(&decoder, graph, outcomes);
+                    let total: f64 = texts.values().map(|(sum, _)| sum).sum();
+                    if options.closing == Closing::Marginalised {
+                        assert!((total - 1.0).abs() < 1e-12, "the texts of graph {graph} have probability {total}");
+                    }
+                    for (labels, (sum, best)) in &texts {
+                        let found = decoder.log_probability(graph, labels).exp();
+                        assert!((found - sum).abs() < 1e-12, "{labels:?}: {found} where the sum is {sum}");
+                        let path = decoder.path(graph, labels).unwrap();
+                        let product: f64 = path.iter().map(|choice| choice.probability).product();
+                        assert!((product - best).abs() < 1e-12, "{labels:?}: {product} where the best way has {best}");
+                        let written: Vec<u32> = path.iter().filter_map(|choice| choice.label).collect();
+                        assert_eq!(&written, labels);
+                    }
+                    // A beam that holds everything finds the likeliest texts, in order.
+                    let mut expected: Vec<(&Vec<u32>, f64)> =
+                        texts.iter().map(|(labels, (sum, _))| (labels, *sum)).collect();
+                    expected.sort_by(|a, b| b.1.total_cmp(&a.1));
+                    for (found, (labels, sum)) in decoder.likeliest(graph, 100_000).iter().zip(expected).take(20) {
+                        assert_eq!(&found.labels, labels);
+                        assert!((found.log_probability.exp() - sum).abs() < 1e-12);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_has_no_probability_and_no_path() {
+        let (morphed, labelling, outcomes) = seen(true, ForwardOptions::marginalised());
+        let decoder = Decoder::new(&morphed, &labelling);
+        let candidates = decoder.size(0);
+        for labels in [vec![NO_LABEL], vec![outcomes as u32 + 7], vec![0; candidates + 1]] {
+            assert_eq!(decoder.log_probability(0, &labels), f64::NEG_INFINITY);
+            assert!(decoder.path(0, &labels).is_none());
+        }
+    }
+
+    #[test]
+    fn a_narrow_beam_finds_texts_with_their_exact_probability() {
+        let (morphed, labelling, _) = seen(true, ForwardOptions::marginalised());
+        let decoder = Decoder::new(&morphed, &labelling);
+        for graph in 0..TEXTS.len() {
+            let all = decoder.likeliest(graph, 100_000);
+            for beam in [1, 2, 8] {
+                let found = decoder.likeliest(graph, beam);
+                assert!(!found.is_empty() && found.len() <= beam);
+                for hypothesis in found {
+                    assert!(all.contains(&hypothesis), "{hypothesis:?}");
+                }
+            }
+        }
+    }
+}
