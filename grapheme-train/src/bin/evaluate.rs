@@ -5,7 +5,7 @@ use clap::Parser;
 use grapheme_train::data::{BadLines, Example, Loader};
 use grapheme_train::file;
 use grapheme_train::lanes::Lanes;
-use grapheme_train::output::{conclude, print, tell};
+use grapheme_train::output::{cell, conclude, print, tell};
 use grapheme_train::run::RunFolder;
 use grapheme_train::transducer::Transducer;
 use std::fmt::Write as _;
@@ -82,9 +82,4 @@ fn evaluate(cli: &Cli) -> Result<()> {
         file::write(path, table.as_bytes())?;
     }
     Ok(())
-}
-
-/// A text that stays in its column.
-fn cell(text: &str) -> String {
-    text.replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r")
 }
