@@ -86,8 +86,10 @@ impl Reader<'_> {
     fn likeliest<S: Scalar>(&self, batch: &GraphBatch, morphed: &MorphedGraph<S>, row: usize) -> (Outcome, f64) {
         let log = morphed.log_label.row(row);
         let own = batch.grapheme(morphed.origin[row] as usize);
+        // A space parts tokens, so it cannot be one.
+        let own = own.filter(|label| self.units != TargetUnits::Tokens || !label.contains(' '));
         let own_symbol = own.and_then(|label| self.labels.index(label));
-        let copy = log[self.labels.copy()].widen();
+        let copy = if own.is_some() { log[self.labels.copy()].widen() } else { f64::NEG_INFINITY };
         let mut best = (None, if own_symbol.is_none() { copy } else { f64::NEG_INFINITY });
         for (symbol, log) in log.iter().take(self.labels.copy()).enumerate() {
             let mut log = log.widen();

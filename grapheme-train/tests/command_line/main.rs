@@ -6,3 +6,4 @@ mod on_time;
 mod real_words;
 mod same_bits;
 mod sandbox;
+mod word_lists;
