@@ -39,7 +39,7 @@ pub type PairVisitor<'a, S> = dyn FnMut(&str, &mut [S], &[S]) + 'a;
 
 /// A tree of named parameter blocks, walked in the order of declaration.
 ///
-/// Implemented by arrays (the leaves), by `Vec` and `Option`, and for structs by [`param_tree!`](crate::param_tree).
+/// Implemented by arrays (the leaves), by `Vec`, and for structs by [`param_tree!`](crate::param_tree).
 pub trait ParamTree<S: Scalar> {
     /// Reads every block.
     fn visit(&self, path: &mut Path, f: &mut Visitor<'_, S>);

@@ -52,7 +52,8 @@ impl Labelling {
         }
         for node in 0..batch.nodes() {
             let grapheme = batch.grapheme(node);
-            labelling.copies.push(grapheme.map_or(NO_LABEL, |grapheme| number(units.copied(grapheme))));
+            let copied = grapheme.and_then(|grapheme| units.copied(grapheme));
+            labelling.copies.push(copied.map_or(NO_LABEL, &mut number));
             labelling.copy_kinds.push(grapheme.map_or(batch.kinds()[node], kind_of));
         }
         labelling.strangers = vec![String::new(); strangers.len()];

@@ -3,6 +3,7 @@
 //! `println!` panics where nobody reads any more (`train | head -1`); these do not.
 
 use crate::file::FileError;
+use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
@@ -30,6 +31,15 @@ pub fn conclude(outcome: anyhow::Result<()>) -> ExitCode {
     // Not by returning the error from `main`, which buries it under a backtrace wherever RUST_BACKTRACE is set.
     tell(&format!("error: {error:#}"));
     ExitCode::FAILURE
+}
+
+/// A text that stays in its row and column of a table: tabs and line ends within it as `\t`, `\n` and `\r`.
+pub fn cell(text: &str) -> Cow<'_, str> {
+    if text.contains(['\t', '\n', '\r']) {
+        Cow::Owned(text.replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 /// A word as it must be typed for a POSIX shell to pass it on unchanged.

@@ -75,7 +75,10 @@ impl Reader<'_> {
             slot = if steps.last().is_some_and(|step| step.node == node) { slot + 1 } else { 0 };
             let outcome = choice.label.map_or(Outcome::Merges, |label| {
                 let label = labelling.unit(label, self.labels);
-                let keeps = batch.grapheme(node as usize).is_some_and(|own| self.units.copied(own) == label);
+                let keeps = batch
+                    .grapheme(node as usize)
+                    .and_then(|own| self.units.copied(own))
+                    .is_some_and(|own| own == label);
                 Outcome::Writes { label: label.to_owned(), keeps }
             });
             steps.push(Step { node, slot, outcome, probability: choice.probability });

@@ -6,7 +6,7 @@ use grapheme_train::data::{BadLines, Example, Loader};
 use grapheme_train::ensemble::{Answer, Ensemble};
 use grapheme_train::file;
 use grapheme_train::lanes::Lanes;
-use grapheme_train::output::{conclude, print, tell};
+use grapheme_train::output::{cell, conclude, print, tell};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -82,9 +82,4 @@ fn evaluate(cli: &Cli) -> Result<()> {
         file::write(path, table.as_bytes())?;
     }
     Ok(())
-}
-
-/// A text that stays in its column.
-fn cell(text: &str) -> String {
-    text.replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r")
 }

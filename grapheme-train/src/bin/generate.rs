@@ -3,7 +3,10 @@
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use grapheme_train::data::generate::{Level, Notation, Overwrite, Pair, Plan, Task, Written};
+use grapheme_train::output::{conclude, print, shell_word};
+use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Generates training data with known answers.
 ///
@@ -134,8 +137,11 @@ fn levels(text: &str) -> Result<Levels, String> {
     Ok(Levels(wanted))
 }
 
-fn main() -> Result<()> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    conclude(generate(Cli::parse()))
+}
+
+fn generate(cli: Cli) -> Result<()> {
     let (tasks, output, out) = match cli.command {
         None => (Plan::default().tasks, cli.mixed.output, cli.mixed.out),
         Some(Command::Curriculum { levels, output, out }) => {
@@ -147,18 +153,19 @@ fn main() -> Result<()> {
     let overwrite = if output.force { Overwrite::Replace } else { Overwrite::Refuse };
     let made = plan.generate().with_context(|| format!("seed {}", plan.seed))?;
     let files = made.write(&out, overwrite)?;
+    let mut said = String::new();
     if output.json {
-        println!("{}", serde_json::to_string(&files)?);
+        writeln!(said, "{}", serde_json::to_string(&files)?)?;
     } else {
         for Written { path, examples, bytes, changed } in &files {
             let done = if *changed { "wrote    " } else { "unchanged" };
-            println!("{done} {}  {examples} examples, {bytes} bytes", path.display());
+            writeln!(said, "{done} {}  {examples} examples, {bytes} bytes", path.display())?;
         }
         if !made.train.is_empty() && !made.dev.is_empty() {
-            println!("next: train --data {}", out.display());
+            writeln!(said, "next: train --data {}", shell_word(&out.to_string_lossy()))?;
         }
     }
-    Ok(())
+    Ok(print(&said)?)
 }
 
 #[cfg(test)]

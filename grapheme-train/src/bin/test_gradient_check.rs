@@ -3,9 +3,12 @@
 use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use grapheme_core::Vacuum;
+use grapheme_train::output::{conclude, print, tell};
 use grapheme_train::proof::gradient_check::{Outcome, Settings, check};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use std::fmt::Write as _;
+use std::process::ExitCode;
 use std::time::Instant;
 
 /// Checks every derivative against finite differences.
@@ -62,8 +65,12 @@ struct Figures {
     passed: bool,
 }
 
-fn main() -> Result<()> {
-    let Cli { json, seeds, seed, threads, tolerance, filter } = Cli::parse();
+fn main() -> ExitCode {
+    conclude(run(Cli::parse()))
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let Cli { json, seeds, seed, threads, tolerance, filter } = cli;
     ensure!(tolerance > 0.0 && tolerance.is_finite(), "--tolerance {tolerance}: it must be a positive number");
     let settings = Settings { seeds, seed, threads, tolerance, filter, ..Settings::default() };
     let clock = Instant::now();
@@ -71,20 +78,24 @@ fn main() -> Result<()> {
     let seconds = clock.elapsed().as_secs_f64();
     let complaints = outcome.complaints();
     let figures = figures(&outcome, seeds, seconds);
+    let mut said = String::new();
     if json {
-        println!("{}", serde_json::to_string(&figures)?);
+        writeln!(said, "{}", serde_json::to_string(&figures)?)?;
     } else {
-        print!("{outcome}");
+        write!(said, "{outcome}")?;
         let Figures { checked, max_rel_err, f32_max_rel_err, faults_planted, faults_caught, .. } = figures;
-        println!(
+        writeln!(
+            said,
             "\n{checked} numbers checked in {seconds:.1} s, max relative error {max_rel_err:.2e} (f32 {f32_max_rel_err:.2e}), \
              {faults_caught} of {faults_planted} planted faults caught"
-        );
+        )?;
     }
+    // A reader that has left does not make what failed a success.
+    let printed = print(&said);
     if !complaints.is_empty() {
         bail!("the gradient check failed:\n  {}", complaints.join("\n  "));
     }
-    Ok(())
+    Ok(printed?)
 }
 
 /// Runs the check behind a progress bar; where standard error is no terminal, ten lines.
@@ -94,7 +105,7 @@ fn watch(settings: &Settings) -> Result<Outcome> {
     let outcome = check(settings, &Vacuum, |done, all| {
         if bar.is_hidden() {
             if done * 10 / all > (done - 1) * 10 / all {
-                eprintln!("{done}/{all} cases");
+                tell(&format!("{done}/{all} cases"));
             }
         } else {
             bar.set_length(all as u64);

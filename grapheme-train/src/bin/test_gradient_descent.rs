@@ -1,13 +1,15 @@
 //! Plain gradient descent on three pairs, from many starts, with a control.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser;
 use grapheme_train::estimator::EstimatorName;
 use grapheme_train::lanes::Lanes;
 use grapheme_train::objective::LossName;
+use grapheme_train::output::{conclude, print};
 use grapheme_train::proof::descent::{DescentReport, DescentSettings, History, descend};
 use grapheme_train::proof::pairs::Pairs;
 use serde::Serialize;
+use std::fmt::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -82,9 +84,12 @@ struct Named {
     failures: Vec<String>,
 }
 
-fn main() -> Result<ExitCode> {
-    let cli = Cli::parse();
-    let Cli { seeds, epochs, long_epochs, rate, .. } = cli;
+fn main() -> ExitCode {
+    conclude(run(&Cli::parse()))
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let Cli { seeds, epochs, long_epochs, rate, .. } = *cli;
     let settings = DescentSettings { seeds, epochs, long_epochs, rate };
     let (lanes, clock) = (Lanes::new(cli.threads)?, Instant::now());
     let run = |history| -> Result<Vec<Named>> {
@@ -100,6 +105,7 @@ fn main() -> Result<ExitCode> {
     let (losses, control) = (run(History::Kept)?, run(History::Forgotten)?);
     let control_failed = control.iter().all(|named| !named.failures.is_empty());
     let passed = control_failed && losses.iter().all(|named| named.failures.is_empty());
+    let mut said = String::new();
     if cli.json {
         let summary = Summary {
             passed,
@@ -115,13 +121,16 @@ fn main() -> Result<ExitCode> {
             control_failed,
             earlier_attempt: EARLIER,
         };
-        println!("{}", serde_json::to_string(&summary)?);
+        writeln!(said, "{}", serde_json::to_string(&summary)?)?;
     } else {
-        print(&settings, &losses, &control);
+        write_table(&mut said, &settings, &losses, &control)?;
         let verdict = if passed { "passed" } else { "FAILED" };
-        println!("\n{verdict} in {:.1} s", clock.elapsed().as_secs_f64());
+        writeln!(said, "\n{verdict} in {:.1} s", clock.elapsed().as_secs_f64())?;
     }
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    // A reader that has left does not make what failed a success.
+    let printed = print(&said);
+    ensure!(passed, "the descent test failed");
+    Ok(printed?)
 }
 
 /// The largest ratio of all; one that is not a number is the worst.
@@ -130,11 +139,12 @@ fn worst(losses: &[Named]) -> f64 {
     ratios.fold(0.0, |worst, ratio| if ratio.is_nan() || ratio > worst { ratio } else { worst })
 }
 
-fn print(settings: &DescentSettings, losses: &[Named], control: &[Named]) {
+fn write_table(said: &mut String, settings: &DescentSettings, losses: &[Named], control: &[Named]) -> fmt::Result {
     let DescentSettings { seeds, epochs, long_epochs, rate } = *settings;
-    println!("gradient descent at {rate} on the mean of three pairs, {seeds} starts");
-    println!("(increases within {epochs} epochs, everything else within {long_epochs})\n");
-    println!(
+    writeln!(said, "gradient descent at {rate} on the mean of three pairs, {seeds} starts")?;
+    writeln!(said, "(increases within {epochs} epochs, everything else within {long_epochs})\n")?;
+    writeln!(
+        said,
         "{:<6} {:<9} {:<10} {:>9} {:>6} {:>6} {:>7} {:>7} {:>13} {:>8} {:>6} {:>8}",
         "loss",
         "estimator",
@@ -148,9 +158,10 @@ fn print(settings: &DescentSettings, losses: &[Named], control: &[Named]) {
         "without",
         "wrong",
         "error"
-    );
+    )?;
     for Named { loss, report, .. } in losses.iter().chain(control) {
-        println!(
+        writeln!(
+            said,
             "{:<6} {:<9} {:<10} {:>9} {:>6} {:>6} {:>7.4} {:>7.4} {:>13} {:>8} {:>6} {:>8.0e}",
             format!("{loss:?}").to_lowercase(),
             format!("{:?}", report.estimator).to_lowercase(),
@@ -164,17 +175,17 @@ fn print(settings: &DescentSettings, losses: &[Named], control: &[Named]) {
             report.without_gradient,
             report.wrong_gradient,
             report.worst_gradient_error,
-        );
+        )?;
     }
     for Named { loss, report, failures } in losses.iter().chain(control).filter(|named| !named.failures.is_empty()) {
         let control = if report.history == History::Forgotten { " without history, as it must" } else { "" };
-        println!("\n{loss:?} fails{control}: {}", failures.join("; "));
+        writeln!(said, "\n{loss:?} fails{control}: {}", failures.join("; "))?;
     }
     for Named { loss, report, .. } in losses.iter().filter(|named| !named.report.plan_flips.is_empty()) {
         let (all, shown) = (report.plan_flips.len(), report.plan_flips.iter().take(12));
         let named: Vec<String> = shown.map(|(seed, epoch)| format!("{seed}:{epoch}")).collect();
-        println!("\n{loss:?}: {all} plan flips (seed:epoch; all with --json): {} ...", named.join(" "));
+        writeln!(said, "\n{loss:?}: {all} plan flips (seed:epoch; all with --json): {} ...", named.join(" "))?;
     }
     let Earlier { first, last, decreases, epochs } = EARLIER;
-    println!("\nAn earlier attempt elsewhere: {first} to {last}, {decreases} decreases in {epochs} epochs.");
+    writeln!(said, "\nAn earlier attempt elsewhere: {first} to {last}, {decreases} decreases in {epochs} epochs.")
 }

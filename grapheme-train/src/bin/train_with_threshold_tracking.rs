@@ -1,13 +1,15 @@
 //! Follows the learned merge thresholds while three pairs are learned, and draws them.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail, ensure};
 use clap::Parser;
 use grapheme_train::estimator::EstimatorName;
 use grapheme_train::file;
 use grapheme_train::objective::LossName;
+use grapheme_train::output::{conclude, print};
 use grapheme_train::proof::pairs::Pairs;
 use grapheme_train::proof::threshold::{Row, ThresholdSettings, draw, track};
 use serde_json::json;
+use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -51,8 +53,11 @@ Examples:
 /// The largest gap between analytic and numeric gradients that passes.
 const TOLERANCE: f64 = 1e-6;
 
-fn main() -> Result<ExitCode> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    conclude(run(&Cli::parse()))
+}
+
+fn run(cli: &Cli) -> Result<()> {
     let estimator = match (cli.loss, cli.estimator) {
         (LossName::Graph, Some(EstimatorName::Marginal)) => {
             bail!("--loss graph has no exact marginal: use --estimator pathwise, or --loss words")
@@ -86,6 +91,7 @@ fn main() -> Result<ExitCode> {
     let moves = first.thresholds.iter().zip(&last.thresholds).all(|(a, b)| a != b && b.is_finite());
     let worst_gap = rows.iter().map(Row::gap).fold(0.0, f64::max);
     let passed = falls && moves && worst_gap <= TOLERANCE;
+    let mut said = String::new();
     if cli.json {
         let summary = json!({
             "passed": passed,
@@ -98,28 +104,36 @@ fn main() -> Result<ExitCode> {
             "merges": last.merges,
             "picture": picture,
         });
-        println!("{summary}");
+        writeln!(said, "{summary}")?;
     } else {
-        print(&rows);
-        println!("\nrows {}, picture {}", table.display(), picture.display());
-        println!("loss falls: {falls}; thresholds move: {moves}; largest gap between gradients: {worst_gap:.1e}");
-        println!("{}", if passed { "passed" } else { "FAILED" });
+        write_table(&mut said, &rows)?;
+        writeln!(said, "\nrows {}, picture {}", table.display(), picture.display())?;
+        writeln!(
+            said,
+            "loss falls: {falls}; thresholds move: {moves}; largest gap between gradients: {worst_gap:.1e}"
+        )?;
+        writeln!(said, "{}", if passed { "passed" } else { "FAILED" })?;
     }
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    // A reader that has left does not make what failed a success.
+    let printed = print(&said);
+    ensure!(passed, "the thresholds do not move, or the loss does not fall, or the gradients disagree");
+    Ok(printed?)
 }
 
 /// A line for each epoch of a short run, about forty lines of a long one.
-fn print(rows: &[Row]) {
-    println!(
+fn write_table(said: &mut String, rows: &[Row]) -> fmt::Result {
+    writeln!(
+        said,
         "{:>6} {:>9}  {:<17} {:<15} {:<23} {:<23} merges",
         "epoch", "loss", "thresholds", "sigmoids", "gradients, analytic", "numeric"
-    );
+    )?;
     let list = |values: &[f64], digits: usize| {
         values.iter().map(|value| format!("{value:+.digits$}")).collect::<Vec<_>>().join(" ")
     };
     let step = rows.len().div_ceil(40);
     for row in rows.iter().filter(|row| row.epoch % step == 0 || row.epoch + 1 == rows.len()) {
-        println!(
+        writeln!(
+            said,
             "{:>6} {:>9.5}  {:<17} {:<15} {:<23} {:<23} {}",
             row.epoch,
             row.loss,
@@ -128,6 +142,7 @@ fn print(rows: &[Row]) {
             list(&row.analytic, 8),
             list(&row.numeric, 8),
             row.merges
-        );
+        )?;
     }
+    Ok(())
 }

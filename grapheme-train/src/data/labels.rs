@@ -30,11 +30,13 @@ impl TargetUnits {
         }
     }
 
-    /// What a node writes that copies its grapheme.
-    pub fn copied(self, grapheme: &str) -> Cow<'_, str> {
+    /// What a node writes that copies its grapheme; nothing if that cannot be a unit: a space parts tokens.
+    pub fn copied(self, grapheme: &str) -> Option<Cow<'_, str>> {
         match self {
-            Self::Parts => Cow::Owned(format!(" {grapheme}")),
-            _ => Cow::Borrowed(grapheme),
+            Self::Graphemes => Some(Cow::Borrowed(grapheme)),
+            _ if grapheme.contains(' ') => None,
+            Self::Tokens => Some(Cow::Borrowed(grapheme)),
+            Self::Parts => Some(Cow::Owned(format!(" {grapheme}"))),
         }
     }
 

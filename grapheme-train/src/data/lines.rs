@@ -25,6 +25,11 @@ impl<R: BufRead> Lines<R> {
         &self.reader
     }
 
+    /// The number of lines read.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
     /// The next line's 1-based number and its text, without the line end and the byte order mark; none at the end.
     ///
     /// # Errors

@@ -151,6 +151,9 @@ pub fn draw(rows: &[Row], title: &str) -> Result<String, String> {
 /// A name and one value an epoch.
 type Series = (String, Vec<f64>);
 
+/// The width of the legend, in pixels: beside the curves, where it covers none.
+const LEGEND: u32 = 170;
+
 fn panel<B: DrawingBackend>(
     area: &DrawingArea<B, plotters::coord::Shift>,
     name: &str,
@@ -160,24 +163,55 @@ fn panel<B: DrawingBackend>(
     let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
     let margin = (0.08 * (high - low)).max(0.05);
     let epochs = series.first().map_or(1, |(_, values)| values.len().saturating_sub(1)).max(1);
-    let mut chart = ChartBuilder::on(area)
+    let (curves, legend) = area.split_horizontally(area.dim_in_pixel().0 - LEGEND);
+    let mut chart = ChartBuilder::on(&curves)
         .margin(8)
-        .margin_right(24)
         .x_label_area_size(36)
         .y_label_area_size(64)
         .build_cartesian_2d(0..epochs, low - margin..high + margin)?;
     let mut mesh = chart.configure_mesh();
     mesh.x_desc("epoch").y_desc(name).label_style(("sans-serif", 13)).axis_desc_style(("sans-serif", 15));
     mesh.light_line_style(WHITE).y_labels(6).draw()?;
-    for ((label, values), colour) in series.iter().zip(COLOURS.iter().cycle()) {
-        let line = LineSeries::new(values.iter().copied().enumerate(), colour.stroke_width(2));
-        let mark = *colour;
-        chart
-            .draw_series(line)?
-            .label(label)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], mark.stroke_width(3)));
+    for (k, ((label, values), colour)) in series.iter().zip(COLOURS.iter().cycle()).enumerate() {
+        chart.draw_series(LineSeries::new(values.iter().copied().enumerate(), colour.stroke_width(2)))?;
+        let y = 16 + 22 * k as i32;
+        legend.draw(&PathElement::new([(4, y), (22, y)], colour.stroke_width(3)))?;
+        legend.draw(&Text::new(label.as_str(), (28, y - 7), ("sans-serif", 14)))?;
     }
-    let mut labels = chart.configure_series_labels();
-    labels.position(SeriesLabelPosition::MiddleRight).label_font(("sans-serif", 14));
-    labels.background_style(WHITE.mix(0.85)).border_style(RGBColor(180, 180, 180)).draw()
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The horizontal coordinates of an element: those of `x="..."`, or the first of each pair of `points="..."`.
+    fn horizontal(element: &str) -> Vec<f64> {
+        let attribute = |name: &str| Some(element.split_once(name)?.1.split_once('"')?.0);
+        let points = attribute(" points=\"").into_iter().flat_map(|points| points.split_whitespace());
+        let first = points.map(|point| point.split_once(',').expect("x,y").0);
+        first.chain(attribute(" x=\"")).map(|x| x.parse().expect("a number")).collect()
+    }
+
+    #[test]
+    fn the_legend_stands_beside_the_curves() {
+        let row = |epoch| Row {
+            epoch,
+            loss: 4.0 - epoch as f64,
+            thresholds: vec![1.0, -1.0, 0.5],
+            sigmoids: vec![0.25, 0.5, 0.75],
+            analytic: Vec::new(),
+            numeric: Vec::new(),
+            merges: 3,
+        };
+        let svg = draw(&[row(0), row(1), row(2)], "title").unwrap();
+        let elements: Vec<&str> = svg.split('<').collect();
+        let curve = |element: &&&str| element.starts_with("polyline") && element.contains("stroke-width=\"2\"");
+        let right = elements.iter().filter(curve).flat_map(|curve| horizontal(curve)).fold(0.0, f64::max);
+        assert!(right > 500.0, "no curve in {svg}");
+        for label in ["mean loss of a pair", "theta of slot 0", "theta of slot 2", "gate of slot 1", "merges in all"] {
+            let text = elements.iter().find(|element| element.contains(label)).expect(label);
+            assert!(horizontal(text)[0] > right, "{label} begins at {:?}, curves end at {right}", horizontal(text));
+        }
+    }
 }

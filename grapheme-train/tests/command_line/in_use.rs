@@ -57,22 +57,71 @@ fn a_line_is_answered_while_the_next_is_still_to_come() {
     reader.join().unwrap();
 }
 
+/// Row n answers line n, whatever the lines are.
 #[test]
-fn a_bad_line_is_named_after_the_lines_before_it_are_answered() {
+fn lines_that_cannot_be_done_are_named_and_leave_a_row() {
     let sandbox = Sandbox::trained();
-    let said = sandbox.infer(&[], b"one\ntwo\nthr\xFFee\nfour\n");
-    assert!(said.stdout.starts_with("one\t") && said.stdout.lines().count() == 2, "{}", said.stdout);
-    said.fails_with(&["standard input, line 3", "byte 4 is 0xFF", "UTF-8"]);
+    let said = sandbox.infer(&[], b"one\ntwo\nthr\xFFee\nfour\n\xFE");
+    let inputs: Vec<&str> = said.stdout.lines().map(|line| line.split_once('\t').expect("a tab").0).collect();
+    assert_eq!(inputs, ["one", "two", "", "four", ""]);
+    assert!(said.stdout.lines().filter(|line| *line == "\t").count() == 2, "{}", said.stdout);
+    let first = ["standard input, line 3: byte 4 is 0xFF", "UTF-8", "line 5: byte 1 is 0xFE"];
+    said.fails_with(&first).tells(&["2 of 5 lines could not be done"]);
 
     // Beyond what is read of a line, then beyond what a wide network can hold.
-    let long = [vec![b'x'; 20 << 20], b"\n".to_vec()].concat();
-    sandbox.infer(&[], &long).fails_with(&["standard input, line 1", "20971520 bytes", "split the text"]);
+    let long = [vec![b'x'; 20 << 20], b"\nshort\n".to_vec()].concat();
+    let said = sandbox.infer(&[], &long);
+    assert!(said.stdout.starts_with("\t\nshort\t") && said.stdout.lines().count() == 2, "{}", said.stdout);
+    said.fails_with(&["standard input, line 1", "20971520 bytes", "split the text", "1 of 2 lines"]);
     let wide = Sandbox::trained().copy();
     let data = ["--data=data", "--preset=tiny", "--epochs=1", "--width=64", "--batch=320", "--out=run", "--overwrite"];
     wide.run("train", &data).succeeds();
-    let said = wide.infer(&[], &[b"short\n", &long[long.len() - 1_000_001..]].concat());
-    assert!(said.stdout.starts_with("short\t"), "{}", said.stdout);
+    let said = wide.infer(&[], &[b"short\n", &long[long.len() - 1_000_007..]].concat());
+    assert!(said.stdout.starts_with("short\t") && said.stdout.lines().count() == 3, "{}", said.stdout);
     said.fails_with(&["standard input, line 2: 1000002 code points", "GB of memory", "split the text"]);
+}
+
+/// A text stays in its column and its row.
+#[test]
+fn tabs_and_line_ends_within_a_text_are_told_apart_from_those_between() {
+    let sandbox = Sandbox::trained();
+    let said = sandbox.infer(&[], b"a\tb\rc\n").succeeds();
+    assert!(said.stdout.starts_with("a\\tb\\rc\t") && said.stdout.matches('\t').count() == 1, "{:?}", said.stdout);
+    let said = sandbox.run("infer", &["--run", "run", "a\nb"]).succeeds();
+    assert!(said.stdout.starts_with("a\\nb\t") && said.stdout.lines().count() == 1, "{:?}", said.stdout);
+}
+
+/// The most memory that a process had so far, in kilobytes.
+#[cfg(target_os = "linux")]
+fn peak(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_long_input_takes_no_more_memory_than_a_short_one() {
+    let sandbox = Sandbox::trained();
+    let mut command = sandbox.command("infer", &["--run", "run", "--threads", "2"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    const WORDS: usize = 60_000;
+    let writer = std::thread::spawn(move || {
+        let words: String = (0..WORDS).map(|i| format!("word{i:06}\n")).collect();
+        stdin.write_all(words.as_bytes()).unwrap();
+    });
+    let mut after = Vec::new();
+    for (i, row) in BufReader::new(stdout).lines().enumerate() {
+        assert!(row.unwrap().starts_with(&format!("word{i:06}\t")));
+        if [WORDS / 6, WORDS - 5000].contains(&i) {
+            after.push(peak(child.id()));
+        }
+    }
+    assert!(child.wait().unwrap().success());
+    writer.join().unwrap();
+    // Forty-five thousand words more; to keep no more than their texts would take 2.4 MB.
+    assert!(after[1] < after[0] + 1024, "{after:?} kB");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod in_use;
+mod on_time;
 mod real_words;
 mod same_bits;
 mod sandbox;
+mod word_lists;

@@ -61,6 +61,7 @@ fn run(
     threads: usize,
 ) -> Result<End> {
     let wishes = Wishes {
+        transitions: None,
         preset: Preset::Tiny,
         units: None,
         slots: None,

@@ -2,9 +2,10 @@
 
 use super::Generated;
 use crate::data::Example;
+use crate::file::{FileError, replace};
 use serde::Serialize;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -40,17 +41,12 @@ pub enum WriteError {
         path: PathBuf,
     },
     /// The system refused.
-    #[error("{}: {cause}; check the path, its permissions and the space left", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        cause: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl Generated {
-    /// Writes `train.jsonl`, `dev.jsonl` and `test.jsonl`, each by a rename, so a reader sees the old or the new file.
+    /// Writes `train.jsonl`, `dev.jsonl` and `test.jsonl`, each replaced whole.
     /// An empty split is not written.
     ///
     /// # Errors
@@ -62,17 +58,17 @@ impl Generated {
             let (path, text) = (folder.join(name).with_extension("jsonl"), jsonl(examples));
             let changed = match fs::read(&path) {
                 Ok(old) => old != text,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => true,
-                Err(cause) => return Err(WriteError::Io { path, cause }),
+                Err(error) if error.kind() == ErrorKind::NotFound => true,
+                Err(error) => return Err(FileError::of("read", path)(error).into()),
             };
             if changed && overwrite == Overwrite::Refuse && path.exists() {
                 return Err(WriteError::Differs { path });
             }
             files.push((Written { path, examples: examples.len(), bytes: text.len(), changed }, text));
         }
-        fs::create_dir_all(folder).map_err(|cause| WriteError::Io { path: folder.to_path_buf(), cause })?;
+        fs::create_dir_all(folder).map_err(FileError::of("create", folder))?;
         for (written, text) in files.iter().filter(|(written, _)| written.changed) {
-            replace(&written.path, text).map_err(|cause| WriteError::Io { path: written.path.clone(), cause })?;
+            replace(&written.path, text)?;
         }
         Ok(files.into_iter().map(|(written, _)| written).collect())
     }
@@ -86,21 +82,6 @@ fn jsonl(examples: &[Example]) -> Vec<u8> {
         text.push(b'\n');
     }
     text
-}
-
-/// Writes beside the file, then renames; the process id keeps two runs apart.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension(format!("{}.tmp", std::process::id()));
-    let written = File::create(&beside).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    });
-    if written.is_err() {
-        // The first error is the one to tell; a leftover beside the file does no harm.
-        let _ = fs::remove_file(&beside);
-    }
-    written
 }
 
 #[cfg(test)]
@@ -140,6 +121,6 @@ mod tests {
         let blocked = folder.path().join("file");
         fs::write(&blocked, "").unwrap();
         let error = generated("a").write(&blocked.join("in"), Overwrite::Refuse).unwrap_err().to_string();
-        assert!(error.contains("file") && error.contains("check the path"), "{error}");
+        assert!(error.contains("file/in") && error.contains("choose another path"), "{error}");
     }
 }

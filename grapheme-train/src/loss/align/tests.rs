@@ -296,6 +296,73 @@ fn implicit_and_unrolled_gradients_agree_where_sinkhorn_converged() {
     }
 }
 
+/// Of many sizes, spreads of cost and masses, some all but 0 or 1.
+fn uneven_problem(seed: u64) -> Problem<f64> {
+    let mut stream = Stream::new(seed);
+    let mut draw = |low: f64, high: f64| low + (high - low) * stream.random::<f64>();
+    let (n, m) = (draw(1.0, 14.0) as usize, draw(0.0, 10.0) as usize);
+    let (spread, sharpness) = (draw(0.5, 8.0), draw(0.0, 8.0));
+    let cost = Banded::from_fn(&Band::dense(n, m), |_, _| draw(0.0, spread));
+    let (deletion, insertion) = (draw(0.3, 2.0), draw(0.3, 4.0));
+    let mass = (0..n).map(|_| 1.0 / (1.0 + (sharpness * draw(-1.0, 1.0)).exp())).collect();
+    Problem::new(cost, vec![deletion; n], vec![insertion; m], mass).unwrap()
+}
+
+/// Groups whose masses balance, with little or nothing between them.
+fn grouped_problem(seed: u64, epsilon: f64) -> Problem<f64> {
+    let mut stream = Stream::new(seed);
+    let mut draw = |low: f64, high: f64| low + (high - low) * stream.random::<f64>();
+    let (mut rows, mut columns, mut mass) = (Vec::new(), Vec::new(), Vec::new());
+    for group in 0..draw(1.0, 4.0) as usize {
+        let m = draw(1.0, 5.0) as usize;
+        let n = m + draw(0.0, 4.0) as usize;
+        let masses: Vec<f64> = (0..n).map(|_| draw(0.3, 1.0)).collect();
+        let sum: f64 = masses.iter().sum();
+        mass.extend(masses.iter().map(|x| x * m as f64 / sum));
+        rows.extend(vec![group; n]);
+        columns.extend(vec![group; m]);
+    }
+    let spread = draw(0.5, 8.0) * epsilon;
+    let mut far = || if draw(0.0, 1.0) < 0.3 { f64::INFINITY } else { draw(1.0, 45.0) * epsilon };
+    let (across, deletion, insertion) = (far(), far(), far());
+    let (n, m) = (rows.len(), columns.len());
+    let mut cost = |i: usize, j: usize| draw(0.0, spread) + if rows[i] == columns[j] { 0.0 } else { across };
+    let cost = Banded::from_fn(&Band::dense(n, m), &mut cost);
+    Problem::new(cost, vec![deletion; n], vec![insertion; m], mass).unwrap()
+}
+
+/// Rounding must not grow along what the linear system leaves open; without either of the guards in `Schur::solve` it does,
+/// and nothing else would tell.
+#[test]
+fn implicit_gradients_hold_where_the_linear_system_is_nearly_singular() {
+    let mut compared = 0;
+    for epsilon in [1.0, 0.1, 0.05, 0.01] {
+        // How much flows between balanced groups is open, and so is what a change of their masses would do.
+        let uneven = (0..400).map(|seed| (seed, uneven_problem(seed), true));
+        let grouped = (4700..5000).map(|seed| (seed, grouped_problem(seed, epsilon), false));
+        for (seed, problem, masses) in uneven.chain(grouped) {
+            let weights = Banded::from_fn(problem.cost.band(), |i, j| ((3 * i + 5 * j) % 7) as f64 / 7.0);
+            let gradients = [Differentiation::Implicit, Differentiation::Unrolled].map(|differentiation| {
+                let method = Sinkhorn { epsilon, tolerance: 1e-12, differentiation, ..Sinkhorn::default() };
+                let alignment = method.align(&problem);
+                (alignment.status == Status::Converged).then(|| {
+                    let g = method.vjp(&problem, &alignment, Upstream { value: 0.5, plan: Some(&weights) });
+                    let masses: &[f64] = if masses { &g.mass } else { &[] };
+                    [g.cost.values(), &g.deletion, &g.insertion, masses].concat()
+                })
+            });
+            let [Some(implicit), Some(unrolled)] = gradients else { continue };
+            compared += 1;
+            for (a, b) in implicit.iter().zip(&unrolled) {
+                // The tolerance over the least conductance between groups: both are only as exact as that.
+                let bound = 1e-7 * a.abs().max(b.abs()).max(1.0);
+                assert!((a - b).abs() <= bound, "epsilon {epsilon}, seed {seed}, masses {masses}: {a} and {b}");
+            }
+        }
+    }
+    assert!(compared > 1500, "{compared}");
+}
+
 /// Shapes, ties, masses and costs at the edge of what is allowed.
 fn extremes() -> Vec<Problem<f64>> {
     let mut problems = Vec::new();
