@@ -11,7 +11,7 @@ use unicode_segmentation::UnicodeSegmentation;
 pub enum TargetUnits {
     /// One token; tokens are parted by single spaces.
     Tokens,
-    /// One extended grapheme cluster (UAX #29), spaces included.
+    /// One extended grapheme cluster (UAX #29), spaces included; [`BOUNDARY`] is one unit too.
     Graphemes,
 }
 
@@ -31,6 +31,10 @@ impl fmt::Display for TargetUnits {
     }
 }
 
+/// The mark of a morpheme that does not start its word, as in the SIGMORPHON 2022 segmentation task: one decision, so
+/// one unit among graphemes, or a node would need three candidates to write it.
+pub const BOUNDARY: &str = " @@";
+
 /// Cuts a target into units; [`join`] gives it back byte for byte. The empty text has no unit.
 ///
 /// With [`TargetUnits::Tokens`] a double, leading or trailing space yields an empty token, which
@@ -39,8 +43,26 @@ pub fn segment(target: &str, units: TargetUnits) -> Vec<&str> {
     match units {
         _ if target.is_empty() => Vec::new(),
         TargetUnits::Tokens => target.split(' ').collect(),
-        TargetUnits::Graphemes => target.graphemes(true).collect(),
+        TargetUnits::Graphemes => graphemes(target),
     }
+}
+
+/// Grapheme clusters, the three of a [`BOUNDARY`] as one. A boundary within a cluster is none: a mark on its last `@`
+/// makes that another cluster.
+fn graphemes(target: &str) -> Vec<&str> {
+    let mut units = Vec::new();
+    let mut clusters = target.grapheme_indices(true);
+    while let Some((start, cluster)) = clusters.next() {
+        let mut ahead = clusters.clone();
+        let follows = |mark| ahead.next().is_some_and(|(_, next)| next == mark);
+        if cluster == " " && ["@", "@"].into_iter().all(follows) {
+            units.push(&target[start..start + BOUNDARY.len()]);
+            clusters = ahead;
+        } else {
+            units.push(cluster);
+        }
+    }
+    units
 }
 
 /// The text that units write.
@@ -98,6 +120,17 @@ mod tests {
         let family = "👨‍👩‍👧";
         let text = format!("a@@ नि{family} ");
         assert_eq!(segment(&text, TargetUnits::Graphemes), ["a", "@", "@", " ", "नि", family, " "]);
+        let boundaries = [
+            ("ad @@resa", vec!["a", "d", " @@", "r", "e", "s", "a"]),
+            (" @@ @@@", vec![" @@", " @@", "@"]),
+            ("  @@", vec![" ", " @@"]),
+            (" @ @", vec![" ", "@", " ", "@"]),
+            (" @@\u{301}", vec![" ", "@", "@\u{301}"]),
+            (" \u{301}@@", vec![" \u{301}", "@", "@"]),
+        ];
+        for (text, units) in boundaries {
+            assert_eq!(segment(text, TargetUnits::Graphemes), units, "{text:?}");
+        }
         assert_eq!(segment("k a̠ː  n", TargetUnits::Tokens), ["k", "a̠ː", "", "n"]);
         for units in [TargetUnits::Tokens, TargetUnits::Graphemes] {
             assert!(segment("", units).is_empty());
@@ -132,7 +165,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn join_undoes_segment(target in "(\\PC| |[\u{300}-\u{36F}]|\u{200D}|[\u{1F1E6}-\u{1F1FF}]){0,30}") {
+        fn join_undoes_segment(target in "(\\PC| |@| @@|[\u{300}-\u{36F}]|\u{200D}|[\u{1F1E6}-\u{1F1FF}]){0,30}") {
             for units in [TargetUnits::Tokens, TargetUnits::Graphemes] {
                 prop_assert_eq!(&join(&segment(&target, units), units), &target);
             }
