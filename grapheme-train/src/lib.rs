@@ -29,6 +29,7 @@ pub mod output;
 pub mod prepare;
 pub mod proof;
 pub mod reader;
+pub mod report;
 pub mod run;
 pub mod screen;
 pub mod settings;

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::data::{Example, LabelInventory, TargetUnits};
-use crate::estimator::EstimateError;
+use crate::estimator::{EstimateError, EstimatorName};
 use crate::labelling::Labelling;
 use crate::lanes::{Lanes, ThreadsError};
 use crate::metrics::Score;
@@ -151,16 +151,40 @@ impl Transducer {
             Ok::<_, TransducerError>((texts.collect::<Vec<String>>(), losses))
         })?;
         let mut score = Score::new(self.spec.units);
-        let (mut predictions, mut loss, mut reached) = (Vec::with_capacity(examples.len()), 0.0, 0usize);
-        for (texts, losses) in parts {
+        let (mut predictions, mut losses) = (Vec::with_capacity(examples.len()), Vec::with_capacity(examples.len()));
+        for (texts, of_texts) in parts {
             predictions.extend(texts);
-            for finite in losses.into_iter().filter(|loss| loss.is_finite()) {
-                loss += finite;
-                reached += 1;
-            }
+            losses.extend(of_texts);
         }
         predictions.iter().zip(examples).for_each(|(text, example)| score.add(text, &example.target));
-        Ok(Evaluation { score, loss: loss / reached.max(1) as f64, reached, predictions })
+        let (mut loss, mut reached) = (0.0, 0usize);
+        for finite in losses.iter().filter(|loss| loss.is_finite()) {
+            loss += finite;
+            reached += 1;
+        }
+        Ok(Evaluation { score, loss: loss / reached.max(1) as f64, reached, losses, predictions })
+    }
+}
+
+impl Transducer {
+    /// The probability of each of `texts` for the input of the example in its place, summed over all ways to write it;
+    /// none for a loss that is not minus its logarithm.
+    ///
+    /// # Errors
+    /// As [`Transducer::read`].
+    pub fn probabilities(
+        &self,
+        examples: &[Example],
+        texts: &[String],
+        lanes: &Lanes<GraphTransformNet<f32>>,
+    ) -> Result<Option<Vec<f64>>, TransducerError> {
+        if self.spec.estimator != EstimatorName::Marginal {
+            return Ok(None);
+        }
+        let retargeted = |(example, text): (&Example, &String)| Example { target: text.clone(), ..example.clone() };
+        let examples: Vec<Example> = examples.iter().zip(texts).map(retargeted).collect();
+        let losses = self.evaluate(&examples, lanes)?.losses;
+        Ok(Some(losses.into_iter().map(|loss| (-loss).exp()).collect()))
     }
 }
 
@@ -188,6 +212,8 @@ pub struct Evaluation {
     pub loss: f64,
     /// How many those are: the rest has targets that the model cannot write.
     pub reached: usize,
+    /// The loss of each example, infinite where the model cannot write its target.
+    pub losses: Vec<f64>,
     /// The output for each example.
     pub predictions: Vec<String>,
 }
