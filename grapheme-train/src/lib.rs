@@ -17,6 +17,7 @@ pub mod checkpoint;
 pub mod data;
 pub mod estimator;
 pub mod event;
+pub mod explain;
 pub mod file;
 pub mod footprint;
 pub mod labelling;

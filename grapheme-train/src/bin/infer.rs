@@ -2,17 +2,17 @@
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use grapheme_core::{GraphBatch, GraphTransformNet};
+use grapheme_core::GraphTransformNet;
 use grapheme_train::data::Lines;
-use grapheme_train::file::FileError;
+use grapheme_train::explain::{Explanation, svg};
+use grapheme_train::file::{self, FileError};
 use grapheme_train::lanes::Lanes;
 use grapheme_train::output::{conclude, print};
-use grapheme_train::reader::{Outcome, Reading};
 use grapheme_train::run::RunFolder;
 use grapheme_train::transducer::Transducer;
 use std::fmt::Write as _;
 use std::io::{self, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Rewrites texts with a trained model: arguments, or lines of standard input. Prints input, tab, result.
@@ -27,6 +27,9 @@ struct Cli {
     /// Show what became of each node: merged, split, relabelled, and how sure the model is
     #[arg(long)]
     explain: bool,
+    /// Draw what became of each text into an SVG file
+    #[arg(long, value_name = "FILE", requires = "texts")]
+    explain_svg: Option<PathBuf>,
     /// Threads; 0 for one a core. Does not change the result
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
@@ -36,6 +39,7 @@ const EXAMPLES: &str = "\
 Examples:
   infer --run runs/hun alma
   infer --run runs/hun --explain alma
+  infer --run runs/hun --explain-svg alma.svg alma körte
   infer --run runs/hun < words.txt > lexicon.tsv";
 
 /// Lines that are read before any is answered; bounds memory, and gives every thread work.
@@ -58,7 +62,11 @@ fn infer(cli: &Cli) -> Result<()> {
             bail!("text {}: {fault}", i + 1);
         }
     }
-    session.answer(&cli.texts)
+    session.answer(&cli.texts)?;
+    match &cli.explain_svg {
+        Some(path) => session.draw(&cli.texts, path),
+        None => Ok(()),
+    }
 }
 
 struct Session {
@@ -105,44 +113,17 @@ impl Session {
         for (text, reading) in texts.iter().zip(self.model.read(texts, &self.lanes)?) {
             writeln!(out, "{text}\t{}", reading.text)?;
             if self.explain {
-                out.push_str(&explain(text, &reading)?);
+                out.push_str(&Explanation::of(text, &reading)?.columns());
             }
         }
         Ok(print(&out)?)
     }
-}
 
-/// One line a node: its grapheme, and what became of its candidates.
-fn explain(text: &str, reading: &Reading) -> Result<String> {
-    let batch = GraphBatch::from_texts(&[text])?;
-    let first = reading.steps.first().map_or(0, |step| step.node);
-    let mut out = String::new();
-    for steps in reading.steps.chunk_by(|a, b| a.node == b.node) {
-        let node = (steps[0].node - first) as usize;
-        let name = match char::from_u32(batch.codes()[node]) {
-            Some(c) if batch.position(node) > 0 => format!("{} U+{:04X}", batch.grapheme(node).unwrap_or(""), c as u32),
-            Some(c) => c.to_string(),
-            None if node == 0 => "begin".to_owned(),
-            None => "end".to_owned(),
-        };
-        let written = steps.iter().filter(|step| step.outcome != Outcome::Merges).count();
-        let parts: Vec<String> = steps
-            .iter()
-            .map(|step| {
-                let sure = 100.0 * step.probability;
-                match &step.outcome {
-                    Outcome::Merges => format!("merges ({sure:.0}%)"),
-                    Outcome::Writes { label, keeps: true } => format!("keeps {label:?} ({sure:.0}%)"),
-                    Outcome::Writes { label, keeps: false } => format!("becomes {label:?} ({sure:.0}%)"),
-                }
-            })
-            .collect();
-        let verdict = match written {
-            0 => "merged",
-            1 => "",
-            _ => "split",
-        };
-        let _ = writeln!(out, "  {name:<12} {verdict:<7} {}", parts.join(", "));
+    fn draw(&self, texts: &[String], path: &Path) -> Result<()> {
+        let readings = self.model.read(texts, &self.lanes)?;
+        let pairs = texts.iter().zip(&readings);
+        let explanations =
+            pairs.map(|(text, reading)| Explanation::of(text, reading)).collect::<Result<Vec<_>, _>>()?;
+        Ok(file::write(path, svg(&explanations).as_bytes())?)
     }
-    Ok(out)
 }

@@ -133,6 +133,18 @@ fn evaluation_as_json_is_one_line_of_figures_in_percent() {
 }
 
 #[test]
+fn what_became_of_a_text_is_drawn_where_texts_are_named() {
+    let sandbox = Sandbox::trained().copy();
+    let said = sandbox.run("infer", &["--run", "run", "--explain-svg", "why.svg", "abc", "e\u{301}<"]).succeeds();
+    assert_eq!(said.stdout.lines().count(), 2);
+    let picture = std::fs::read_to_string(sandbox.path("why.svg")).unwrap();
+    assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"), "{picture}");
+    assert_eq!(picture.matches("class=\"grapheme\"").count(), 3 + 2, "{picture}");
+    sandbox.infer(&["--explain-svg", "none.svg"], b"abc\n").fails_with(&["TEXTS"]);
+    sandbox.run("infer", &["--run", "run", "--explain-svg", "none/why.svg", "abc"]).fails_with(&["none/why.svg"]);
+}
+
+#[test]
 fn an_error_report_is_written_beside_the_figures() {
     let sandbox = Sandbox::trained().copy();
     let args = ["--run", "run", "--data", "data/dev.jsonl", "--report", "errors.md"];
