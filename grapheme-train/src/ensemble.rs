@@ -3,7 +3,7 @@
 //! Each member proposes texts; each scores all proposals by its own exact log marginal, in its own labels, whatever they
 //! are; the sums rank them. So members may differ in network and in the units of their targets.
 
-use crate::data::{Example, LineFault};
+use crate::data::{Example, LineFault, TargetUnits};
 use crate::decode::{Decoder, Hypothesis};
 use crate::lanes::Lanes;
 use crate::metrics::Score;
@@ -110,6 +110,11 @@ impl Ensemble {
         &self.members
     }
 
+    /// The units that errors are counted in.
+    pub fn units(&self) -> TargetUnits {
+        self.members[0].spec.units.counted()
+    }
+
     /// What is wrong with a text that is too long for a member to read.
     pub fn text_fault(&self, text: &str) -> Option<LineFault> {
         self.members.iter().find_map(|member| member.spec.text_fault(text))
@@ -160,7 +165,7 @@ impl Ensemble {
                 .map(|(graph, example)| (panel.answer(graph, 1), panel.log_probability(graph, &example.target)));
             Ok::<_, TransducerError>(judged.collect::<Vec<_>>())
         })?;
-        let mut score = Score::new(self.members[0].spec.units.counted());
+        let mut score = Score::new(self.units());
         let (mut answers, mut loss, mut reached) = (Vec::with_capacity(examples.len()), 0.0, 0usize);
         for ((answer, log_probability), example) in parts.into_iter().flatten().zip(examples) {
             score.add(answer.text(), &example.target);

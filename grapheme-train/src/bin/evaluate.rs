@@ -6,12 +6,18 @@ use grapheme_train::data::{BadLines, Example, Loader};
 use grapheme_train::ensemble::{Answer, Ensemble};
 use grapheme_train::file;
 use grapheme_train::lanes::Lanes;
+use grapheme_train::metrics::{Figures, calibration_error};
 use grapheme_train::output::{cell, conclude, print, tell};
+use grapheme_train::report::{ErrorReport, Judged};
+use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Scores a trained model on pairs of texts: exact matches, word and token error rates, F1 of tokens, in percent.
+///
+/// F1 of tokens compares what stands between spaces, each text as a multiset: 2 PR / (P + R) over all texts together, as
+/// the SIGMORPHON 2022 shared task scores morphemes. Examples with a level are also scored by level.
 #[derive(Parser)]
 #[command(version, after_long_help = EXAMPLES)]
 struct Cli {
@@ -27,6 +33,9 @@ struct Cli {
     /// Write input, prediction and target as TSV; tabs and line ends within a text as \t and \n
     #[arg(long)]
     predictions: Option<PathBuf>,
+    /// Write an error report in Markdown: confusions, the worst texts, errors by length, level and diacritics
+    #[arg(long)]
+    report: Option<PathBuf>,
     /// Threads; 0 for one a core. Does not change the result
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
@@ -38,7 +47,25 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   evaluate --run runs/hun --data hun_dev.tsv
-  evaluate --run runs/hun --data hun_dev.tsv --json --predictions hun_predicted.tsv";
+  evaluate --run runs/hun --data hun_dev.tsv --json --predictions hun_predicted.tsv
+  evaluate --run runs/hun --data hun_dev.tsv --report hun_errors.md";
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    figures: &'a Figures,
+    ece: f64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    levels: Vec<Level<'a>>,
+}
+
+#[derive(Serialize)]
+struct Level<'a> {
+    level: u32,
+    #[serde(flatten)]
+    figures: &'a Figures,
+}
 
 fn main() -> ExitCode {
     conclude(evaluate(&Cli::parse()))
@@ -52,17 +79,32 @@ fn evaluate(cli: &Cli) -> Result<()> {
     if split.skipped().count() > 0 {
         tell(&split.skipped().to_string());
     }
-    let evaluation = model.evaluate(split.examples(), &Lanes::new(usize::from(cli.threads))?)?;
-    let figures = evaluation.score.figures();
+    let (examples, lanes) = (split.examples(), Lanes::new(usize::from(cli.threads))?);
+    let evaluation = model.evaluate(examples, &lanes)?;
+    let judged = examples.iter().zip(&evaluation.answers).map(|(example, answer)| Judged {
+        input: &example.input,
+        predicted: answer.text(),
+        target: &example.target,
+        level: example.level,
+        probability: Some(answer.proposals[0].confidence),
+    });
+    let report = ErrorReport::of(&judged.collect::<Vec<_>>(), model.units());
+    let sure = examples.iter().zip(&evaluation.answers);
+    let ece = calibration_error(
+        sure.map(|(example, answer)| (answer.proposals[0].confidence, answer.text() == example.target)),
+    );
+    let figures = &report.figures;
     let mut out = String::new();
     if cli.json {
-        writeln!(out, "{}", serde_json::to_string(&figures)?)?;
+        let levels = report.by_level.iter().map(|(level, figures)| Level { level: *level, figures }).collect();
+        writeln!(out, "{}", serde_json::to_string(&Line { figures, ece, levels })?)?;
     } else {
         writeln!(out, "examples          {}", figures.n)?;
         writeln!(out, "exact             {:.2}%", figures.exact)?;
         writeln!(out, "word error rate   {:.2}%", figures.wer)?;
         writeln!(out, "token error rate  {:.2}%", figures.ter)?;
         writeln!(out, "F1 of tokens      {:.2}%", figures.f1)?;
+        writeln!(out, "calibration error {ece:.2}%")?;
         let missed = figures.n - evaluation.reached;
         writeln!(out, "mean loss         {:.4} over {} examples", evaluation.loss, evaluation.reached)?;
         if missed > 0 {
@@ -71,15 +113,22 @@ fn evaluate(cli: &Cli) -> Result<()> {
                 "out of reach      {missed}: their targets hold labels that training never saw, or are too long"
             )?;
         }
+        for (level, figures) in &report.by_level {
+            writeln!(out, "level {level:<11} {:.2}% of {} exact", figures.exact, figures.n)?;
+        }
     }
     print(&out)?;
     if let Some(path) = &cli.predictions {
-        let rows = split.examples().iter().zip(&evaluation.answers);
+        let rows = examples.iter().zip(&evaluation.answers);
         let row = |(example, answer): (&Example, &Answer)| {
             [&example.input, answer.text(), &example.target].map(|t| cell(t)).join("\t")
         };
         let table: String = rows.map(row).map(|row| row + "\n").collect();
         file::write(path, table.as_bytes())?;
+    }
+    if let Some(path) = &cli.report {
+        let title = format!("Errors of {} on {}", cli.run.display(), cli.data.display());
+        file::write(path, report.markdown(&title).as_bytes())?;
     }
     Ok(())
 }

@@ -2,17 +2,17 @@
 
 use anyhow::{Result, bail, ensure};
 use clap::Parser;
-use grapheme_core::{GraphBatch, GraphTransformNet};
+use grapheme_core::GraphTransformNet;
 use grapheme_train::data::Lines;
-use grapheme_train::ensemble::Ensemble;
-use grapheme_train::file::FileError;
+use grapheme_train::ensemble::{Answer, Ensemble};
+use grapheme_train::explain::{Explanation, svg};
+use grapheme_train::file::{self, FileError};
 use grapheme_train::lanes::Lanes;
 use grapheme_train::output::{cell, conclude, print, tell};
-use grapheme_train::reader::{Outcome, Reading};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Write as _;
 use std::io::{self, BufReader, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -29,9 +29,18 @@ struct Cli {
     run: PathBuf,
     /// Texts; without any, the lines of standard input
     texts: Vec<String>,
+    /// Rows a text: the likeliest results, the best first
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    nbest: u16,
+    /// Two more columns: how sure the model is of the result, from 0 to 1, and its log probability
+    #[arg(long)]
+    scores: bool,
     /// Show what became of each node: merged, split, relabelled, and how sure the model is
     #[arg(long)]
     explain: bool,
+    /// Draw what became of each text into an SVG file
+    #[arg(long, value_name = "FILE", requires = "texts")]
+    explain_svg: Option<PathBuf>,
     /// Threads; 0 for one a core. Does not change the result
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
@@ -41,6 +50,8 @@ const EXAMPLES: &str = "\
 Examples:
   infer --run runs/hun alma
   infer --run runs/hun --explain alma
+  infer --run runs/hun --explain-svg alma.svg alma körte
+  infer --run runs/hun --nbest 5 --scores alma
   infer --run runs/hun < words.txt > lexicon.tsv";
 
 /// Lines for each thread that are read before any is answered: they bound memory, and give every thread work.
@@ -58,7 +69,13 @@ fn main() -> ExitCode {
 
 fn infer(cli: &Cli) -> Result<()> {
     let model = Ensemble::load(&cli.run)?;
-    let session = Session { model, lanes: Lanes::new(usize::from(cli.threads))?, explain: cli.explain };
+    let session = Session {
+        model,
+        lanes: Lanes::new(usize::from(cli.threads))?,
+        explain: cli.explain,
+        nbest: usize::from(cli.nbest),
+        scores: cli.scores,
+    };
     if cli.texts.is_empty() {
         return session.stream();
     }
@@ -67,11 +84,17 @@ fn infer(cli: &Cli) -> Result<()> {
             bail!("text {}: {fault}", i + 1);
         }
     }
-    session.answer(&cli.texts.iter().map(Some).collect::<Vec<_>>())
+    session.answer(&cli.texts.iter().map(Some).collect::<Vec<_>>())?;
+    match &cli.explain_svg {
+        Some(path) => session.draw(&cli.texts, path),
+        None => Ok(()),
+    }
 }
 
 struct Session {
     model: Ensemble,
+    nbest: usize,
+    scores: bool,
     lanes: Lanes<GraphTransformNet<f32>>,
     explain: bool,
 }
@@ -121,19 +144,38 @@ impl Session {
     /// One row a line; a lone tab for a line that cannot be done.
     fn answer<T: AsRef<str> + Sync>(&self, lines: &[Option<T>]) -> Result<()> {
         let texts: Vec<&str> = lines.iter().flatten().map(AsRef::as_ref).collect();
-        let mut answers = texts.iter().zip(self.model.read(&texts, 1, &self.lanes)?);
+        let mut answers = texts.iter().zip(self.model.read(&texts, self.nbest, &self.lanes)?);
         let mut out = String::new();
         for line in lines {
             let Some((text, answer)) = line.as_ref().and_then(|_| answers.next()) else {
                 out.push_str("\t\n");
                 continue;
             };
-            writeln!(out, "{}\t{}", cell(text), cell(answer.text()))?;
+            self.rows(&mut out, text, &answer)?;
             if self.explain {
-                out.push_str(&explain(text, &answer.reading)?);
+                out.push_str(&Explanation::of(text, &answer.reading)?.columns());
             }
         }
         Ok(print(&out)?)
+    }
+
+    /// A row for each proposal, the best first.
+    fn rows(&self, out: &mut String, text: &str, answer: &Answer) -> Result<()> {
+        for proposal in &answer.proposals {
+            write!(out, "{}\t{}", cell(text), cell(&proposal.text))?;
+            if self.scores {
+                write!(out, "\t{:.4}\t{:.4}", proposal.confidence, proposal.log_probability)?;
+            }
+            out.push('\n');
+        }
+        Ok(())
+    }
+
+    fn draw(&self, texts: &[String], path: &Path) -> Result<()> {
+        let answers = self.model.read(texts, 1, &self.lanes)?;
+        let pairs = texts.iter().zip(&answers);
+        let explanations = pairs.map(|(text, answer)| Explanation::of(text, &answer.reading));
+        Ok(file::write(path, svg(&explanations.collect::<Result<Vec<_>, _>>()?).as_bytes())?)
     }
 }
 
@@ -187,39 +229,4 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
-}
-
-/// One line a node: its grapheme, and what became of its candidates.
-fn explain(text: &str, reading: &Reading) -> Result<String> {
-    let batch = GraphBatch::from_texts(&[text])?;
-    let first = reading.steps.first().map_or(0, |step| step.node);
-    let mut out = String::new();
-    for steps in reading.steps.chunk_by(|a, b| a.node == b.node) {
-        let node = (steps[0].node - first) as usize;
-        let name = match char::from_u32(batch.codes()[node]) {
-            Some(c) if batch.position(node) > 0 => format!("{} U+{:04X}", batch.grapheme(node).unwrap_or(""), c as u32),
-            Some(c) => c.to_string(),
-            None if node == 0 => "begin".to_owned(),
-            None => "end".to_owned(),
-        };
-        let written = steps.iter().filter(|step| step.outcome != Outcome::Merges).count();
-        let parts: Vec<String> = steps
-            .iter()
-            .map(|step| {
-                let sure = 100.0 * step.probability;
-                match &step.outcome {
-                    Outcome::Merges => format!("merges ({sure:.0}%)"),
-                    Outcome::Writes { label, keeps: true } => format!("keeps {label:?} ({sure:.0}%)"),
-                    Outcome::Writes { label, keeps: false } => format!("becomes {label:?} ({sure:.0}%)"),
-                }
-            })
-            .collect();
-        let verdict = match written {
-            0 => "merged",
-            1 => "",
-            _ => "split",
-        };
-        let _ = writeln!(out, "  {name:<12} {verdict:<7} {}", parts.join(", "));
-    }
-    Ok(out)
 }

@@ -61,8 +61,8 @@ struct Cli {
     #[arg(long, value_enum)]
     estimator: Option<EstimatorName>,
     /// What a label stands for
-    #[arg(long, value_enum, default_value_t = Units::Auto)]
-    units: Units,
+    #[arg(long, alias = "units", value_enum, default_value_t = Units::Auto)]
+    target_units: Units,
     /// Candidates that each node splits into [default: the fewest from 2 that reach nearly every target]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     slots: Option<u16>,
@@ -135,7 +135,7 @@ enum Units {
     Auto,
     /// What stands between spaces
     Tokens,
-    /// Grapheme clusters
+    /// Grapheme clusters, spaces included; the boundary mark " @@" is one label
     Graphemes,
     /// Code points of tokens
     Parts,
@@ -245,7 +245,7 @@ impl Cli {
         if self.loss == LossName::Graph && estimator == Some(EstimatorName::Marginal) {
             bail!("--loss graph has no exact marginal: use --estimator pathwise, or --loss words");
         }
-        let units = match self.units {
+        let units = match self.target_units {
             Units::Auto => None,
             Units::Tokens => Some(TargetUnits::Tokens),
             Units::Graphemes => Some(TargetUnits::Graphemes),

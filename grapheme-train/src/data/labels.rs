@@ -13,7 +13,7 @@ use unicode_segmentation::UnicodeSegmentation;
 pub enum TargetUnits {
     /// One token; tokens are parted by single spaces.
     Tokens,
-    /// One extended grapheme cluster (UAX #29), spaces included.
+    /// One extended grapheme cluster (UAX #29), spaces included; [`BOUNDARY`] is one unit too.
     Graphemes,
     /// One code point of a token's canonical decomposition; the first of a token brings the space before it along. So
     /// `t͡ʃʰ` and `tʰ` share parts, as a Hangul syllable and its neighbours do on the input side. For targets in normal
@@ -61,6 +61,10 @@ impl fmt::Display for TargetUnits {
     }
 }
 
+/// The mark of a morpheme that does not start its word, as in the SIGMORPHON 2022 segmentation task: one decision, so
+/// one unit among graphemes, or a node would need three candidates to write it.
+pub const BOUNDARY: &str = " @@";
+
 /// Cuts a target into units; [`join`] gives it back byte for byte (of parts: if it is in normal form C). The empty text
 /// has no unit.
 ///
@@ -70,7 +74,7 @@ pub fn segment(target: &str, units: TargetUnits) -> Vec<Cow<'_, str>> {
     match units {
         _ if target.is_empty() => Vec::new(),
         TargetUnits::Tokens => target.split(' ').map(Cow::Borrowed).collect(),
-        TargetUnits::Graphemes => target.graphemes(true).map(Cow::Borrowed).collect(),
+        TargetUnits::Graphemes => graphemes(target),
         TargetUnits::Parts => target.split(' ').flat_map(parts).collect(),
     }
 }
@@ -79,6 +83,24 @@ fn parts(token: &str) -> impl Iterator<Item = Cow<'_, str>> {
     let mut codes = token.nfd();
     let first = codes.next().map_or_else(|| " ".to_owned(), |first| format!(" {first}"));
     std::iter::once(first).chain(codes.map(String::from)).map(Cow::Owned)
+}
+
+/// Grapheme clusters, the three of a [`BOUNDARY`] as one. A boundary within a cluster is none: a mark on its last `@`
+/// makes that another cluster.
+fn graphemes(target: &str) -> Vec<Cow<'_, str>> {
+    let mut units = Vec::new();
+    let mut clusters = target.grapheme_indices(true);
+    while let Some((start, cluster)) = clusters.next() {
+        let mut ahead = clusters.clone();
+        let follows = |mark| ahead.next().is_some_and(|(_, next)| next == mark);
+        if cluster == " " && ["@", "@"].into_iter().all(follows) {
+            units.push(Cow::Borrowed(&target[start..start + BOUNDARY.len()]));
+            clusters = ahead;
+        } else {
+            units.push(Cow::Borrowed(cluster));
+        }
+    }
+    units
 }
 
 /// The text that units write.
@@ -142,6 +164,17 @@ mod tests {
         let family = "👨‍👩‍👧";
         let text = format!("a@@ नि{family} ");
         assert_eq!(segment(&text, TargetUnits::Graphemes), ["a", "@", "@", " ", "नि", family, " "]);
+        let boundaries = [
+            ("ad @@resa", vec!["a", "d", " @@", "r", "e", "s", "a"]),
+            (" @@ @@@", vec![" @@", " @@", "@"]),
+            ("  @@", vec![" ", " @@"]),
+            (" @ @", vec![" ", "@", " ", "@"]),
+            (" @@\u{301}", vec![" ", "@", "@\u{301}"]),
+            (" \u{301}@@", vec![" \u{301}", "@", "@"]),
+        ];
+        for (text, units) in boundaries {
+            assert_eq!(segment(text, TargetUnits::Graphemes), units, "{text:?}");
+        }
         assert_eq!(segment("k a̠ː  n", TargetUnits::Tokens), ["k", "a̠ː", "", "n"]);
         assert_eq!(segment("t\u{361}ʃ ã", TargetUnits::Parts), [" t", "\u{361}", "ʃ", " a", "\u{303}"]);
         assert!(!TargetUnits::Parts.can_write("a\u{303}"));
@@ -178,7 +211,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn join_undoes_segment(target in "(\\PC| |[\u{300}-\u{36F}]|\u{200D}|[\u{1F1E6}-\u{1F1FF}]){0,30}") {
+        fn join_undoes_segment(target in "(\\PC| |@| @@|[\u{300}-\u{36F}]|\u{200D}|[\u{1F1E6}-\u{1F1FF}]){0,30}") {
             for units in [TargetUnits::Tokens, TargetUnits::Graphemes] {
                 prop_assert_eq!(&join(&segment(&target, units), units), &target);
             }

@@ -165,7 +165,12 @@ fn evaluation_as_json_is_one_line_of_figures_in_percent() {
         let said = sandbox.run("evaluate", &args).succeeds();
         assert_eq!((said.stdout.lines().count(), &said.stderr[..]), (1, ""));
         let figures: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&said.stdout).unwrap();
-        assert_eq!(figures.keys().collect::<Vec<_>>(), ["exact", "f1", "n", "ter", "wer"]);
+        let mut keys = vec!["exact", "f1", "n", "ter", "wer"];
+        if data != "strange.jsonl" {
+            keys.insert(2, "levels");
+            assert_eq!((&figures["levels"][0]["level"], &figures["levels"][0]["n"]), (&0.into(), &figures["n"]));
+        }
+        assert_eq!(figures.keys().collect::<Vec<_>>(), keys);
         let figure = |name: &str| figures[name].as_f64().unwrap();
         assert_eq!(figure("exact") + figure("wer"), 100.0);
         let table = std::fs::read_to_string(sandbox.path("predicted.tsv")).unwrap();
@@ -174,4 +179,32 @@ fn evaluation_as_json_is_one_line_of_figures_in_percent() {
     }
     let said = sandbox.run("evaluate", &["--run", "run", "--data", "strange.jsonl"]).succeeds();
     assert!(said.stdout.contains("out of reach      1"), "{}", said.stdout);
+}
+
+#[test]
+fn what_became_of_a_text_is_drawn_where_texts_are_named() {
+    let sandbox = Sandbox::trained().copy();
+    let said = sandbox.run("infer", &["--run", "run", "--explain-svg", "why.svg", "abc", "e\u{301}<"]).succeeds();
+    assert_eq!(said.stdout.lines().count(), 2);
+    let picture = std::fs::read_to_string(sandbox.path("why.svg")).unwrap();
+    assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"), "{picture}");
+    assert_eq!(picture.matches("class=\"grapheme\"").count(), 3 + 2, "{picture}");
+    sandbox.infer(&["--explain-svg", "none.svg"], b"abc\n").fails_with(&["TEXTS"]);
+    sandbox.run("infer", &["--run", "run", "--explain-svg", "none/why.svg", "abc"]).fails_with(&["none/why.svg"]);
+}
+
+#[test]
+fn an_error_report_is_written_beside_the_figures() {
+    let sandbox = Sandbox::trained().copy();
+    let args = ["--run", "run", "--data", "data/dev.jsonl", "--report", "errors.md"];
+    let said = sandbox.run("evaluate", &args).succeeds();
+    let report = std::fs::read_to_string(sandbox.path("errors.md")).unwrap();
+    assert!(report.starts_with("# Errors of run on data/dev.jsonl\n"), "{report}");
+    assert!(report.contains("\n20 examples, ") && report.contains("## By level"), "{report}");
+    let exact = said.stdout.lines().find_map(|line| line.strip_prefix("exact ")).unwrap().trim();
+    assert!(report.contains(&format!("{exact} exactly right")), "{exact}: {report}");
+    assert!(said.stdout.contains(&format!("\nlevel 0           {exact} of 20 exact")), "{}", said.stdout);
+    sandbox
+        .run("evaluate", &["--run", "run", "--data", "data/dev.jsonl", "--report", "none/x.md"])
+        .fails_with(&["none"]);
 }

@@ -1,0 +1,405 @@
+//! What became of each node of a text: as columns for a terminal, and as a picture.
+
+use crate::reader::{Outcome, Reading, Step};
+use grapheme_core::GraphBatch;
+use grapheme_core::graph::BatchError;
+use std::fmt::Write as _;
+use unicode_width::UnicodeWidthStr;
+
+/// A text, its reading, and what the model made of each node on the way.
+pub struct Explanation<'a> {
+    text: &'a str,
+    written: &'a str,
+    nodes: Vec<Node<'a>>,
+}
+
+/// One code point of the text, or one of its ends, and its candidates.
+struct Node<'a> {
+    name: String,
+    /// The grapheme that it is part of; none for the ends.
+    grapheme: Option<&'a str>,
+    /// Whether it begins its grapheme.
+    begins: bool,
+    steps: &'a [Step],
+}
+
+impl Node<'_> {
+    fn labels(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter_map(label)
+    }
+
+    /// What became of it, in a word.
+    fn fate(&self) -> &'static str {
+        match self.labels().count() {
+            0 => "merged",
+            1 if self.steps.iter().any(|step| matches!(step.outcome, Outcome::Writes { keeps: true, .. })) => "kept",
+            1 => "changed",
+            _ => "split",
+        }
+    }
+}
+
+/// The label that a candidate writes; none if it merges.
+fn label(step: &Step) -> Option<&str> {
+    match &step.outcome {
+        Outcome::Writes { label, .. } => Some(label),
+        Outcome::Merges => None,
+    }
+}
+
+impl<'a> Explanation<'a> {
+    /// Of `text`, which was read as `reading`.
+    ///
+    /// # Errors
+    /// [`BatchError`] if the text is too long for a batch, which then could not be read either.
+    pub fn of(text: &'a str, reading: &'a Reading) -> Result<Self, BatchError> {
+        let batch = GraphBatch::from_texts(&[text])?;
+        let first = reading.steps.first().map_or(0, |step| step.node);
+        let mut at = 0;
+        let nodes = reading.steps.chunk_by(|a, b| a.node == b.node).map(|steps| {
+            let node = (steps[0].node - first) as usize;
+            let grapheme = batch.cluster(node).map(|_| {
+                let length = batch.grapheme(node).map_or(0, str::len);
+                if batch.position(node) == 0 {
+                    at += length;
+                }
+                &text[at - length..at]
+            });
+            let name = match (char::from_u32(batch.codes()[node]), grapheme) {
+                (Some(c), Some(own)) if batch.position(node) > 0 => format!("{} U+{:04X}", shown(own), c as u32),
+                (Some(c), _) => shown(c.encode_utf8(&mut [0; 4])),
+                _ if node == 0 => "begin".to_owned(),
+                _ => "end".to_owned(),
+            };
+            Node { name, grapheme, begins: batch.position(node) == 0, steps }
+        });
+        Ok(Self { text, written: &reading.text, nodes: nodes.collect() })
+    }
+
+    /// One line a node: what it is, what became of it, what it wrote, and the outcome of each of its candidates with the
+    /// probability that the model gives it. Columns are aligned by the width that a terminal gives to marks and to wide
+    /// characters.
+    pub fn columns(&self) -> String {
+        let slots = self.nodes.iter().map(|node| node.steps.len()).max().unwrap_or(0);
+        let mut rows = vec![vec!["node".to_owned(), "became".to_owned(), "writes".to_owned()]];
+        for slot in 1..=slots {
+            rows[0].extend([format!("candidate {slot}"), "sure".to_owned()]);
+        }
+        for node in &self.nodes {
+            let labels: Vec<String> = node.labels().map(shown).collect();
+            let mut row = vec![node.name.clone(), node.fate().to_owned(), labels.join(" ")];
+            for step in node.steps {
+                row.push(match &step.outcome {
+                    Outcome::Merges => "merges".to_owned(),
+                    Outcome::Writes { label, keeps: true } => format!("keeps {}", shown(label)),
+                    Outcome::Writes { label, keeps: false } => format!("writes {}", shown(label)),
+                });
+                row.push(percent(step.probability));
+            }
+            rows.push(row);
+        }
+        let widths: Vec<usize> = (0..rows[0].len())
+            .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or(0))
+            .collect();
+        let mut out = String::new();
+        for row in &rows {
+            let mut line = String::new();
+            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                let padding = " ".repeat(width - cell.width());
+                let is_number = column > 2 && column % 2 == 0;
+                line += &if is_number { format!("  {padding}{cell}") } else { format!("  {cell}{padding}") };
+            }
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+        out
+    }
+}
+
+/// Pixels of the picture.
+mod size {
+    /// Around a panel.
+    pub const MARGIN: f64 = 24.0;
+    /// The least width of a candidate's column.
+    pub const COLUMN: f64 = 46.0;
+    /// Of a character, about.
+    pub const CHARACTER: f64 = 9.5;
+    /// Between the columns of two nodes.
+    pub const GAP: f64 = 10.0;
+    /// Middles of the rows of a panel: heading, graphemes, nodes, candidates, their probabilities, output.
+    pub const ROWS: [f64; 6] = [16.0, 60.0, 112.0, 176.0, 204.0, 268.0];
+    /// Of a panel.
+    pub const PANEL: f64 = 300.0;
+}
+
+/// Colours follow what the viewer prefers; both sets have a contrast of at least 4.5 between text and ground.
+const STYLE: &str = "\
+:root{color-scheme:light dark;--ground:#fdfdfb;--ink:#1c1e21;--faint:#62676e;--box:#e7e9ec;--write:#7cc4a0;--keep:#9db9e8;\
+--merge:#b3541e}
+@media(prefers-color-scheme:dark){:root{--ground:#16181b;--ink:#eceef0;--faint:#a0a6ae;--box:#2c3036;--write:#2f7355;\
+--keep:#35558c;--merge:#f0a06a}}
+svg{background:var(--ground)}
+text{font:16px system-ui,\"Noto Sans\",\"DejaVu Sans\",sans-serif;fill:var(--ink);text-anchor:middle;\
+dominant-baseline:central;unicode-bidi:isolate}
+.small{font-size:11px;fill:var(--faint)}.head{text-anchor:start;font-weight:600}
+.node{fill:var(--box)}.writes{fill:var(--write);stroke:var(--ink)}.keeps{fill:var(--keep);stroke:var(--ink)}
+.stays{fill:none;stroke:var(--faint)}.gone{fill:none;stroke:var(--faint);stroke-dasharray:3 3}
+.merge{fill:none;stroke:var(--merge);stroke-width:2.5;marker-end:url(#tip)}.tip{fill:var(--merge)}
+.link{stroke:var(--faint);stroke-width:1}";
+
+/// One self-contained SVG, a panel for each explanation: graphemes above, the code points they are made of, the
+/// candidates that each splits into, and the output below. A candidate that merges is dashed, with an arrow to what it
+/// joins; one that stays is filled and carries its label. Arrows and fillings are as opaque as their choice is probable.
+///
+/// ```
+/// use grapheme_train::explain::{Explanation, svg};
+/// use grapheme_train::reader::{Outcome, Reading, Step};
+///
+/// let step = |node, outcome| Step { node, slot: 0, outcome, probability: 0.75 };
+/// let writes = Outcome::Writes { label: "b".to_owned(), keeps: false };
+/// let steps = vec![step(0, Outcome::Merges), step(1, writes), step(2, Outcome::Merges)];
+/// let reading = Reading { text: "b".to_owned(), steps };
+/// let picture = svg(&[Explanation::of("a", &reading)?]);
+/// assert!(picture.starts_with("<svg ") && picture.contains(r#"class="writes" fill-opacity="0.75""#));
+/// # Ok::<(), grapheme_core::graph::BatchError>(())
+/// ```
+pub fn svg(explanations: &[Explanation<'_>]) -> String {
+    let (mut panels, mut width) = (String::new(), 320.0_f64);
+    for (i, explanation) in explanations.iter().enumerate() {
+        let _ = write!(panels, "<g transform=\"translate(0 {:.0})\">", size::MARGIN + i as f64 * size::PANEL);
+        width = width.max(explanation.panel(&mut panels));
+        panels.push_str("</g>\n");
+    }
+    let height = size::MARGIN + explanations.len() as f64 * size::PANEL;
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
+         height=\"{height:.0}\">\n<style>{STYLE}</style>\n<defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" \
+         refY=\"4\" markerWidth=\"5\" markerHeight=\"5\" orient=\"auto\"><path class=\"tip\" d=\"M0 0L8 4L0 8z\"/>\
+         </marker></defs>\n{panels}</svg>\n"
+    )
+}
+
+impl Explanation<'_> {
+    /// Draws one panel from the top left on, and returns its width.
+    fn panel(&self, out: &mut String) -> f64 {
+        let [head, graphemes, nodes, candidates, sure, output] = size::ROWS;
+        text(out, "head", size::MARGIN, head, &format!("{} → {}", shown(self.text), shown(self.written)));
+        let mut x = size::MARGIN;
+        let mut before: Option<f64> = None;
+        let mut grapheme: Option<(&str, f64, f64)> = None;
+        let draw_grapheme = |out: &mut String, grapheme: Option<(&str, f64, f64)>| {
+            if let Some((own, left, right)) = grapheme {
+                rectangle(out, "class=\"node\"", left, graphemes, right - left);
+                text(out, "grapheme", (left + right) / 2.0, graphemes, &shown(own));
+            }
+        };
+        for node in &self.nodes {
+            let widest = node.labels().map(|label| shown(label).width()).max().unwrap_or(0);
+            let column = size::COLUMN.max(size::CHARACTER * widest as f64 + 14.0);
+            let names = size::CHARACTER * node.name.width() as f64 + 14.0;
+            let (left, right) = (x, x + (column * node.steps.len() as f64).max(names));
+            let middle = (left + right) / 2.0;
+            if node.begins {
+                draw_grapheme(out, grapheme.take());
+            }
+            if let Some(own) = node.grapheme {
+                let first = grapheme.map_or(left, |(_, left, _)| left);
+                grapheme = Some((own, first, right));
+                line(out, middle, graphemes + 15.0, middle, nodes - 15.0);
+            }
+            rectangle(out, "class=\"stays\"", middle - names / 2.0, nodes, names);
+            text(out, "name", middle, nodes, &node.name);
+            let step_column = (right - left) / node.steps.len() as f64;
+            for (slot, step) in node.steps.iter().enumerate() {
+                let at = left + step_column * (slot as f64 + 0.5);
+                line(out, middle, nodes + 15.0, at, candidates - 15.0);
+                let (box_left, box_width) = (at - step_column / 2.0 + 4.0, step_column - 8.0);
+                let opacity = step.probability.clamp(0.0, 1.0);
+                match &step.outcome {
+                    Outcome::Merges => {
+                        rectangle(out, "class=\"gone\"", box_left, candidates, box_width);
+                        // What it joins stands left of it; at the very start there is nothing.
+                        let target = before.unwrap_or(size::MARGIN / 2.0);
+                        let _ = write!(
+                            out,
+                            "<path class=\"merge\" stroke-opacity=\"{opacity:.2}\" d=\"M{at:.1} {y:.1}C{at:.1} {dip:.1} \
+                             {target:.1} {dip:.1} {target:.1} {y:.1}\"/>",
+                            y = sure + 10.0,
+                            dip = sure + 34.0
+                        );
+                    }
+                    Outcome::Writes { label, keeps } => {
+                        let class = if *keeps { "keeps" } else { "writes" };
+                        let style = format!("class=\"{class}\" fill-opacity=\"{opacity:.2}\"");
+                        rectangle(out, &style, box_left, candidates, box_width);
+                        text(out, "label", at, candidates, &shown(label));
+                        line(out, at, sure + 10.0, at, output - 15.0);
+                        text(out, "output", at, output, &shown(label));
+                    }
+                }
+                text(out, "small", at, sure, &percent(step.probability));
+                before = Some(at);
+            }
+            x = right + size::GAP;
+        }
+        draw_grapheme(out, grapheme);
+        let heading = size::CHARACTER * (self.text.width() + self.written.width() + 3) as f64;
+        x.max(heading + size::MARGIN) + size::MARGIN - size::GAP
+    }
+}
+
+fn percent(probability: f64) -> String {
+    format!("{:.0}%", 100.0 * probability)
+}
+
+/// A text that can be seen: spaces at its ends as `␣`, controls escaped, a lone mark on a dotted circle.
+fn shown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let ends = (text.len() - text.trim_start_matches(' ').len(), text.trim_end_matches(' ').len());
+    for (i, c) in text.char_indices() {
+        if i == 0 && unicode_normalization::char::is_combining_mark(c) {
+            out.push('◌');
+        }
+        match c {
+            ' ' if i < ends.0 || i >= ends.1 => out.push('␣'),
+            c if c.is_control() => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn text(out: &mut String, class: &str, x: f64, y: f64, text: &str) {
+    let _ = write!(out, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>", escaped(text));
+}
+
+fn rectangle(out: &mut String, style: &str, left: f64, middle: f64, width: f64) {
+    let top = middle - 15.0;
+    let _ = write!(out, "<rect {style} x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"30\" rx=\"6\"/>");
+}
+
+fn line(out: &mut String, x1: f64, y1: f64, x2: f64, y2: f64) {
+    let _ = write!(out, "<path class=\"link\" d=\"M{x1:.1} {y1:.1}L{x2:.1} {y2:.1}\"/>");
+}
+
+/// A text in XML, which has no place for two code points that are characters elsewhere.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '\u{FFFE}' | '\u{FFFF}' => out.push('\u{FFFD}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reading in which every node has two candidates: `None` merges, a label stays.
+    fn reading(first: u32, choices: &[[Option<&str>; 2]], text: &str) -> Reading {
+        let steps = choices.iter().enumerate().flat_map(|(node, pair)| {
+            pair.iter().enumerate().map(move |(slot, label)| Step {
+                node: first + node as u32,
+                slot: slot as u32,
+                outcome: label
+                    .map_or(Outcome::Merges, |label| Outcome::Writes { label: label.to_owned(), keeps: label == "k" }),
+                probability: 1.0 - 0.25 * slot as f64,
+            })
+        });
+        Reading { text: text.to_owned(), steps: steps.collect() }
+    }
+
+    const NONE: [Option<&str>; 2] = [None, None];
+
+    #[test]
+    fn columns_line_up_on_a_screen() {
+        let choices = [NONE, [Some("k"), Some(" @@")], [Some("x"), None], NONE, NONE];
+        let reading = reading(7, &choices, "k @@x");
+        let found = Explanation::of("ké", &reading).unwrap().columns();
+        let expected = "\
+\x20 node      became   writes  candidate 1  sure  candidate 2  sure
+  begin     merged           merges       100%  merges        75%
+  k         split    k ␣@@   keeps k      100%  writes ␣@@    75%
+  e         changed  x       writes x     100%  merges        75%
+  é U+0301  merged           merges       100%  merges        75%
+  end       merged           merges       100%  merges        75%
+";
+        assert_eq!(found, expected);
+        let wide = self::reading(0, &[NONE, [Some("漢"), None], NONE], "漢");
+        let found = Explanation::of("字", &wide).unwrap().columns();
+        let ends: Vec<usize> = found.lines().map(|line| line.width()).collect();
+        assert!(ends.iter().all(|&end| end == ends[0]), "{found}");
+    }
+
+    #[test]
+    fn nodes_know_their_graphemes_wherever_the_batch_put_them() {
+        let text = "ae\u{301}👨‍👩‍👧";
+        let nodes = GraphBatch::from_texts(&[text]).unwrap().nodes();
+        let reading = reading(100, &vec![NONE; nodes], "");
+        let explanation = Explanation::of(text, &reading).unwrap();
+        let mut graphemes: Vec<_> = explanation.nodes.iter().map(|node| node.grapheme).collect();
+        graphemes.dedup();
+        assert_eq!(graphemes, [None, Some("a"), Some("e\u{301}"), Some("👨‍👩‍👧"), None]);
+        assert_eq!(explanation.nodes.iter().filter(|node| node.begins).count(), 5);
+    }
+
+    /// The elements of a document, after a check that each is closed where it should be.
+    fn elements(document: &str) -> Vec<&str> {
+        let (mut open, mut found) = (Vec::new(), Vec::new());
+        for part in document.split('<').skip(1) {
+            let (tag, rest) = part.split_once('>').expect("a tag ends");
+            assert!(!rest.contains('>') || rest.contains('{'), "a stray > in {rest:?}");
+            match tag.strip_prefix('/') {
+                Some(name) => assert_eq!(open.pop(), Some(name)),
+                None => {
+                    found.push(tag);
+                    if !tag.ends_with('/') {
+                        open.push(tag.split(' ').next().unwrap());
+                    }
+                }
+            }
+        }
+        assert_eq!(open, [""; 0]);
+        found
+    }
+
+    #[test]
+    fn the_picture_has_every_grapheme_candidate_and_merge() {
+        let choices = [NONE, [Some("k"), Some("<&>")], [Some("x"), None], NONE, NONE];
+        let reading = reading(3, &choices, "k<&>x");
+        let (one, other) = (Explanation::of("ké", &reading).unwrap(), Explanation::of("ké", &reading).unwrap());
+        let picture = svg(&[one, other]);
+        let elements = elements(&picture);
+        let count = |part: &str| elements.iter().filter(|element| element.contains(part)).count();
+        // In each of two panels: two graphemes, five nodes, ten candidates, of which three write.
+        assert_eq!(count("rect class=\"node\""), 2 * 2);
+        assert_eq!(count("rect class=\"stays\""), 2 * 5);
+        assert_eq!(count("rect class=\"gone\""), 2 * 7);
+        assert_eq!(count("class=\"merge\""), 2 * 7);
+        assert_eq!(count("rect class=\"keeps\" fill-opacity=\"1.00\""), 2);
+        assert_eq!(count("rect class=\"writes\" fill-opacity=\"0.75\""), 2);
+        assert_eq!(count("rect class=\"writes\" fill-opacity=\"1.00\""), 2);
+        assert_eq!(count("text class=\"output\""), 2 * 3);
+        assert!(picture.contains(">&lt;&amp;&gt;</text>") && !picture.contains("NaN"));
+        assert_eq!(picture.matches("http").count(), 1, "nothing is fetched");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_shown() {
+        let cases =
+            [(" ", "␣"), (" @@", "␣@@"), ("a b ", "a b␣"), ("\u{301}", "◌\u{301}"), ("\u{7}", "\\u{7}"), ("", "")];
+        for (text, seen) in cases {
+            assert_eq!(shown(text), seen);
+        }
+        let nothing = Reading { text: String::new(), steps: Vec::new() };
+        let explanation = Explanation::of("", &nothing).unwrap();
+        assert_eq!(explanation.columns().lines().count(), 1);
+        elements(&svg(&[explanation]));
+    }
+}
