@@ -22,6 +22,7 @@ pub mod event;
 pub mod explain;
 pub mod file;
 pub mod footprint;
+pub mod job;
 pub mod labelling;
 pub mod lanes;
 pub mod loss;

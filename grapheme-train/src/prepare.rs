@@ -31,6 +31,23 @@ pub struct Wishes {
     pub dropout: Option<f64>,
 }
 
+impl Default for Wishes {
+    /// Nothing but what follows from the data: the default network and the `words` loss.
+    fn default() -> Self {
+        Self {
+            preset: Preset::Words,
+            units: None,
+            slots: None,
+            loss: LossName::Words,
+            estimator: None,
+            window: None,
+            transitions: None,
+            width: None,
+            dropout: None,
+        }
+    }
+}
+
 /// Where examples come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {

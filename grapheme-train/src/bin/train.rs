@@ -6,18 +6,17 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use grapheme_core::layers::RoundKind;
 use grapheme_core::{GraphTransformNet, param};
 use grapheme_train::data::{BadLines, TargetUnits};
-use grapheme_train::ensemble::{Ensemble, member_folder};
+use grapheme_train::ensemble::Ensemble;
 use grapheme_train::estimator::EstimatorName;
 use grapheme_train::event::{Event, Listener};
+use grapheme_train::job::{self, Existing};
 use grapheme_train::lanes::Lanes;
 use grapheme_train::objective::LossName;
 use grapheme_train::output::{conclude, print, shell_word, tell};
-use grapheme_train::prepare::{Prepared, Source, Wishes, prepare_members, reload};
-use grapheme_train::run::RunFolder;
+use grapheme_train::prepare::{Prepared, Source, Wishes, prepare_members};
 use grapheme_train::screen::Screen;
 use grapheme_train::settings::{Preset, TrainingSettings};
 use grapheme_train::trainer::{Reachable, Trainer};
-use grapheme_train::transducer::read_config;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -153,26 +152,17 @@ const OF_A_RESUMED_RUN: [&str; 5] = ["out", "resume", "dry_run", "threads", "che
 impl Cli {
     fn train(&self, matches: &ArgMatches) -> Result<()> {
         let mut screen = Screen::new();
-        let mut jobs = if let (true, Some(out)) = (self.resume, &self.out) {
-            let mut jobs = Vec::new();
-            for run in Ensemble::folders(out)? {
-                let prepared = reload(read_config(&run)?, run.path()).with_context(|| {
-                    format!(
-                        "{}: the examples of the run are looked for from the folder it began in",
-                        run.config().display()
-                    )
-                })?;
-                jobs.push((prepared, Some(run)));
-            }
-            if let (Some(message), Some((first, Some(run)))) = (ignored(matches), jobs.first_mut()) {
-                let config = run.config();
-                first.warnings.push(format!("{message} ignored: the run goes on as {} says", config.display()));
-            }
-            jobs
-        } else {
-            self.prepare()?.into_iter().map(|prepared| (prepared, None)).collect()
+        let mut reopened = match (self.resume, &self.out) {
+            (true, Some(out)) => Some(job::reopen(out)?),
+            _ => None,
         };
-        for (prepared, _) in &jobs {
+        if let (Some(flags), Some([first, ..])) = (ignored(matches), reopened.as_deref_mut()) {
+            let config = first.run.config();
+            first.prepared.warnings.push(format!("{flags} ignored: the run goes on as {} says", config.display()));
+        }
+        let fresh = if reopened.is_none() { self.prepare()? } else { Vec::new() };
+        let members: Vec<&Prepared> = reopened.iter().flatten().map(|job| &job.prepared).chain(&fresh).collect();
+        for prepared in &members {
             prepared.notes.iter().for_each(|note| tell(note));
             for message in &prepared.warnings {
                 screen.hear(&Event::Warning { message: message.clone() });
@@ -180,57 +170,28 @@ impl Cli {
         }
         let threads = usize::from(self.threads);
         if self.dry_run {
-            return jobs.iter().try_for_each(|(prepared, _)| describe(prepared, trainer(prepared, threads)?));
+            return members.iter().try_for_each(|prepared| describe(prepared, job::trainer(prepared, threads)?));
         }
         // Whatever is refused is refused before a folder is touched.
-        for (prepared, _) in &jobs {
-            trainer(prepared, threads)?;
+        for prepared in members {
+            job::trainer(prepared, threads)?;
         }
-        let out = match &self.out {
-            Some(out) => out.clone(),
-            None => self.free_folder(),
+        let out = self.out.clone().unwrap_or_else(|| self.free_folder());
+        let existing = if self.overwrite { Existing::Replace } else { Existing::Refuse };
+        let jobs = match reopened {
+            Some(jobs) => jobs,
+            None => job::begin(&out, fresh, existing)?,
         };
-        if !self.resume {
-            self.create(&out, &mut jobs)?;
-        }
-        let count = jobs.len();
-        for (i, (prepared, run)) in jobs.iter().enumerate() {
-            if count > 1 {
-                tell(&format!("Member {} of {count}: {}", i + 1, summary(prepared)));
+        job::train(&jobs, threads, &mut screen, |i, trainer| {
+            if jobs.len() > 1 {
+                tell(&format!("Member {} of {}: {}", i + 1, jobs.len(), summary(&jobs[i].prepared)));
             }
-            let mut trainer = trainer(prepared, threads)?;
             if let Some(seconds) = self.checkpoint_seconds {
                 trainer.checkpoint_every(Duration::from_secs(seconds));
             }
-            trainer.run(run.as_ref().expect("every job has a folder by now"), self.resume, &mut screen)?;
-        }
+        })?;
         drop(screen);
-        finish(&out, &jobs[0].0, &Lanes::new(threads)?)
-    }
-
-    /// Makes the folders of new runs, with their settings: a set is whole from its first moment, trained or not.
-    fn create(&self, out: &Path, jobs: &mut [(Prepared, Option<RunFolder>)]) -> Result<()> {
-        let make = |folder: &Path| {
-            if self.overwrite { RunFolder::overwrite(folder) } else { RunFolder::create(folder) }
-        };
-        // Of an ensemble the folder itself is refused, or cleared, like that of a run; so are members from before.
-        let whole = make(out)?;
-        let mut i = 0;
-        while member_folder(out, i).exists() {
-            make(&member_folder(out, i))?;
-            i += 1;
-        }
-        if let [(prepared, run)] = jobs {
-            whole.write_config(&prepared.config)?;
-            *run = Some(whole);
-            return Ok(());
-        }
-        for (i, (prepared, run)) in jobs.iter_mut().enumerate() {
-            let member = make(&member_folder(out, i))?;
-            member.write_config(&prepared.config)?;
-            *run = Some(member);
-        }
-        Ok(())
+        finish(&out, &jobs[0].prepared, &Lanes::new(threads)?)
     }
 
     fn source(&self) -> Source {
@@ -297,10 +258,6 @@ impl Cli {
         let mut free = free.map(|name| Path::new("runs").join(name)).filter(|folder| !folder.exists());
         free.next().expect("one of endless names is free")
     }
-}
-
-fn trainer(prepared: &Prepared, threads: usize) -> Result<Trainer<'_>> {
-    Ok(Trainer::new(&prepared.config, prepared.train.examples(), prepared.dev.examples(), threads)?)
 }
 
 /// A member in a few words.

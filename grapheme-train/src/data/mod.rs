@@ -12,6 +12,7 @@ mod jsonl;
 mod labels;
 mod lines;
 mod load;
+mod ngram;
 mod tsv;
 
 pub use error::{BadLine, DataError, LineFault};
@@ -20,3 +21,4 @@ pub use inventory::{InventoryError, LabelInventory};
 pub use labels::{TargetUnits, join, propose, segment};
 pub use lines::Lines;
 pub use load::{BadLines, Format, Loader};
+pub use ngram::SpellingModel;

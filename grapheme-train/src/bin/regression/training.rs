@@ -60,18 +60,8 @@ fn run(
     epochs: usize,
     threads: usize,
 ) -> Result<End> {
-    let wishes = Wishes {
-        transitions: None,
-        preset: Preset::Tiny,
-        units: None,
-        slots: None,
-        loss,
-        estimator: None,
-        window: None,
-        width: None,
-        // The preset has none, and dropout is part of what can go wrong.
-        dropout: Some(0.1),
-    };
+    // The preset has no dropout, and dropout is part of what can go wrong.
+    let wishes = Wishes { preset: Preset::Tiny, loss, dropout: Some(0.1), ..Wishes::default() };
     let settings = TrainingSettings { epochs, ..TrainingSettings::default() };
     let source = Source::Folder(data.to_owned());
     let prepared = prepare(&source, BadLines::Stop, wishes, settings);

@@ -1,0 +1,289 @@
+//! Trains and scores one model, or a set, for every language of a folder.
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Parser;
+use grapheme_core::param;
+use grapheme_train::data::{BadLines, Loader};
+use grapheme_train::ensemble::Ensemble;
+use grapheme_train::event::Event;
+use grapheme_train::file;
+use grapheme_train::job::{self, Existing};
+use grapheme_train::lanes::Lanes;
+use grapheme_train::metrics::calibration_error;
+use grapheme_train::output::{conclude, print, tell};
+use grapheme_train::prepare::{Source, Wishes, prepare_members};
+use grapheme_train::settings::TrainingSettings;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Trains and scores one model, or a set, for every LANG_train.tsv and LANG_dev.tsv of a folder, and prints a table.
+///
+/// Each result goes to results.json in --out as soon as it is there; the same command again goes on where it was stopped.
+/// The error rates are those of the weights that did best on the dev set, on that set.
+#[derive(Parser)]
+#[command(version, after_long_help = EXAMPLES)]
+struct Cli {
+    /// Folder with LANG_train.tsv and LANG_dev.tsv
+    #[arg(long)]
+    data: PathBuf,
+    /// Where runs and results.json go
+    #[arg(long, default_value = "runs/words")]
+    out: PathBuf,
+    /// Languages, parted by commas [default: all that the folder has]
+    #[arg(long, value_delimiter = ',')]
+    languages: Vec<String>,
+    /// Seeds, parted by commas
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    seeds: Vec<u64>,
+    /// Models a language, used as one
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    members: u16,
+    /// Learn from the first so many words alone [default: all]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    words: Option<u32>,
+    /// Passes over the training examples
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: u32,
+    /// Dropout of messages, in [0, 1) [default: the preset's]
+    #[arg(long, allow_negative_numbers = true)]
+    dropout: Option<f64>,
+    /// Threads; 0 for one a core. Does not change the result
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    threads: u16,
+    /// Print results.json instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  benchmark_words --data \"$GRAPHEME_DATA/g2p\"                                        one model a language
+  benchmark_words --data \"$GRAPHEME_DATA/g2p\" --members 3 --seeds 1,2,3 --out runs/sets   sets of three, three times
+  benchmark_words --data \"$GRAPHEME_DATA/g2p\" --words 100 --epochs 100 --out runs/few      little data";
+
+/// What came out for one language and seed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Outcome {
+    /// Word error rate of the set, or of its only member, in percent.
+    wer: f64,
+    /// Token error rate, in percent.
+    ter: f64,
+    /// Expected calibration error, in percent.
+    ece: f64,
+    /// Word error rate of each member.
+    members: Vec<f64>,
+    /// Scalars of all members.
+    parameters: usize,
+    /// Wall-clock time of training, in seconds; too low for a run that was stopped and gone on with.
+    seconds: f64,
+}
+
+/// By settings, language and seed.
+type Results = BTreeMap<String, BTreeMap<String, BTreeMap<u64, Outcome>>>;
+
+fn main() -> ExitCode {
+    conclude(Cli::parse().benchmark())
+}
+
+impl Cli {
+    fn benchmark(&self) -> Result<()> {
+        let languages = self.languages()?;
+        let file = self.out.join("results.json");
+        std::fs::create_dir_all(&self.out).with_context(|| format!("cannot create {}", self.out.display()))?;
+        let mut results: Results = if file.exists() {
+            serde_json::from_slice(&file::read(&file)?)
+                .with_context(|| format!("{}: restore the file, or delete it to begin again", file.display()))?
+        } else {
+            Results::new()
+        };
+        let settings = self.settings();
+        let total = languages.len() * self.seeds.len();
+        let done = |results: &Results| {
+            let of = |language: &String| Some(results.get(&settings)?.get(language)?.len());
+            languages.iter().filter_map(of).sum::<usize>()
+        };
+        for &seed in &self.seeds {
+            for language in &languages {
+                let known = results.entry(settings.clone()).or_default().entry(language.clone()).or_default();
+                if known.contains_key(&seed) {
+                    continue;
+                }
+                let outcome = self.learn(language, seed, &settings)?;
+                let line = format!("{language}, seed {seed}: WER {:.2} in {:.0} s", outcome.wer, outcome.seconds);
+                known.insert(seed, outcome);
+                let mut json = serde_json::to_vec_pretty(&results)?;
+                json.push(b'\n');
+                file::replace(&file, &json)?;
+                tell(&format!("{line}; {} of {total} done", done(&results)));
+            }
+        }
+        let results = &results[&settings];
+        if self.json {
+            return Ok(print(&(serde_json::to_string(results)? + "\n"))?);
+        }
+        Ok(print(&table(&languages, results)?)?)
+    }
+
+    /// What the results depend on besides language and seed.
+    fn settings(&self) -> String {
+        let mut name = format!("members-{}-epochs-{}", self.members, self.epochs);
+        if let Some(words) = self.words {
+            let _ = write!(name, "-words-{words}");
+        }
+        if let Some(dropout) = self.dropout {
+            let _ = write!(name, "-dropout-{dropout}");
+        }
+        name
+    }
+
+    fn languages(&self) -> Result<Vec<String>> {
+        let folder = &self.data;
+        let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut found: Vec<String> =
+            names.filter_map(|name| name.strip_suffix("_train.tsv").map(str::to_owned)).collect();
+        found.sort();
+        ensure!(!found.is_empty(), "{}: no LANG_train.tsv in this folder; check --data", folder.display());
+        if self.languages.is_empty() {
+            return Ok(found);
+        }
+        for wanted in &self.languages {
+            if !found.contains(wanted) {
+                bail!("{}: no {wanted}_train.tsv; there are {}", folder.display(), found.join(", "));
+            }
+        }
+        Ok(self.languages.clone())
+    }
+
+    fn learn(&self, language: &str, seed: u64, settings: &str) -> Result<Outcome> {
+        let path = |split: &str| self.data.join(format!("{language}_{split}.tsv"));
+        let out = self.out.join(settings).join(format!("{language}-{seed}"));
+        let mut train = path("train");
+        if let Some(words) = self.words {
+            let loader = Loader { bad_lines: BadLines::Stop, ..Loader::default() };
+            let all = loader.file(&train)?;
+            let few = all.examples().iter().take(words as usize);
+            let rows: String = few.map(|example| format!("{}\t{}\n", example.input, example.target)).collect();
+            std::fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
+            train = out.join("train.tsv");
+            file::replace(&train, rows.as_bytes())?;
+        }
+        let started = Instant::now();
+        let threads = usize::from(self.threads);
+        // A folder that holds a run is one that was stopped: its result would be known otherwise.
+        let jobs = if Ensemble::folders(&out).is_ok() {
+            job::reopen(&out)?
+        } else {
+            let source = Source::Files { train, dev: path("dev") };
+            let wishes = Wishes { dropout: self.dropout, ..Wishes::default() };
+            let training = TrainingSettings { seed, epochs: self.epochs as usize, ..TrainingSettings::default() };
+            let members = prepare_members(&source, BadLines::Stop, wishes, training, usize::from(self.members))?;
+            job::begin(&out, members, Existing::Refuse)?
+        };
+        let mut events: Vec<Event> = Vec::new();
+        job::train(&jobs, threads, &mut events, |_, _| {})?;
+        let seconds = started.elapsed().as_secs_f64();
+        let (model, lanes) = (Ensemble::load(&out)?, Lanes::new(threads)?);
+        let dev = jobs[0].prepared.dev.examples();
+        let evaluation = model.evaluate(dev, &lanes)?;
+        let judged = evaluation.answers.iter().zip(dev);
+        let ece = calibration_error(
+            judged.map(|(answer, example)| (answer.proposals[0].confidence, answer.text() == example.target)),
+        );
+        let mut members = Vec::new();
+        for member in model.members() {
+            let alone = Ensemble::from(member.clone()).evaluate(dev, &lanes)?;
+            members.push(alone.score.figures().wer);
+        }
+        let figures = evaluation.score.figures();
+        let parameters = model.members().iter().map(|member| param::count(&member.net)).sum();
+        Ok(Outcome { wer: figures.wer, ter: figures.ter, ece, members, parameters, seconds })
+    }
+}
+
+/// Languages down, figures across, and the means over languages at the end.
+fn table(languages: &[String], results: &BTreeMap<String, BTreeMap<u64, Outcome>>) -> Result<String> {
+    let mut out = String::new();
+    writeln!(
+        out,
+        "| language | seeds | WER | spread | token error | calibration error | each member's WER | seconds |"
+    )?;
+    writeln!(out, "|---|---|---|---|---|---|---|---|")?;
+    let row = |out: &mut String, name: &str, of: &[Outcome]| {
+        let mean = |value: &dyn Fn(&Outcome) -> f64| of.iter().map(value).sum::<f64>() / of.len() as f64;
+        let (low, high) = of.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), outcome| {
+            (low.min(outcome.wer), high.max(outcome.wer))
+        });
+        let members = of.iter().map(|outcome| outcome.members.len()).min().unwrap_or(0);
+        let each: Vec<String> =
+            (0..members).map(|i| format!("{:.2}", mean(&|outcome: &Outcome| outcome.members[i]))).collect();
+        writeln!(
+            out,
+            "| {name} | {} | {:.2} | {low:.2} to {high:.2} | {:.2} | {:.2} | {} | {:.0} |",
+            of.len(),
+            mean(&|outcome| outcome.wer),
+            mean(&|outcome| outcome.ter),
+            mean(&|outcome| outcome.ece),
+            each.join(", "),
+            mean(&|outcome| outcome.seconds),
+        )
+    };
+    for language in languages {
+        let outcomes: Vec<Outcome> = results[language].values().cloned().collect();
+        row(&mut out, language, &outcomes)?;
+    }
+    // The macro average of each seed, so that its spread is that over seeds.
+    let seeds: Vec<u64> = results[&languages[0]].keys().copied().collect();
+    let macros: Vec<Outcome> = seeds.iter().filter_map(|seed| macro_average(languages, results, *seed)).collect();
+    row(&mut out, "macro", &macros)?;
+    Ok(out)
+}
+
+/// The mean over languages of one seed, if all have it.
+fn macro_average(
+    languages: &[String],
+    results: &BTreeMap<String, BTreeMap<u64, Outcome>>,
+    seed: u64,
+) -> Option<Outcome> {
+    let of = languages.iter().map(|language| results[language].get(&seed)).collect::<Option<Vec<_>>>()?;
+    let n = of.len() as f64;
+    let mean = |value: &dyn Fn(&Outcome) -> f64| of.iter().map(|outcome| value(outcome)).sum::<f64>() / n;
+    let members = of.iter().map(|outcome| outcome.members.len()).min()?;
+    Some(Outcome {
+        wer: mean(&|outcome| outcome.wer),
+        ter: mean(&|outcome| outcome.ter),
+        ece: mean(&|outcome| outcome.ece),
+        members: (0..members).map(|i| mean(&|outcome: &Outcome| outcome.members[i])).collect(),
+        parameters: of.iter().map(|outcome| outcome.parameters).max()?,
+        seconds: mean(&|outcome| outcome.seconds),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn macro_averages_are_over_languages_and_rows_over_seeds() {
+        let outcome =
+            |wer: f64| Outcome { wer, ter: 1.0, ece: 0.0, members: vec![wer, wer + 1.0], parameters: 7, seconds: 2.0 };
+        let languages = ["a", "b"].map(str::to_owned).to_vec();
+        let results = BTreeMap::from([
+            ("a".to_owned(), BTreeMap::from([(1, outcome(10.0)), (2, outcome(12.0))])),
+            ("b".to_owned(), BTreeMap::from([(1, outcome(20.0)), (2, outcome(26.0))])),
+        ]);
+        let table = table(&languages, &results).unwrap();
+        assert!(table.contains("| a | 2 | 11.00 | 10.00 to 12.00 |"), "{table}");
+        assert!(table.contains("| macro | 2 | 17.00 | 15.00 to 19.00 | 1.00 | 0.00 | 17.00, 18.00 | 2 |"), "{table}");
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}
