@@ -16,6 +16,7 @@
 pub mod checkpoint;
 pub mod data;
 pub mod decode;
+pub mod distance;
 pub mod ensemble;
 pub mod estimator;
 pub mod event;
