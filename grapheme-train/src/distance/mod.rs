@@ -8,6 +8,7 @@ mod pair;
 mod path;
 mod placement;
 mod regrow;
+pub mod sample;
 mod sinkhorn;
 mod soft;
 mod tabu;

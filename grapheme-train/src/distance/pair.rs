@@ -160,7 +160,8 @@ impl Pair {
     }
 
     /// The matching of an injection.
-    pub(super) fn matching_of(&self, image: &[u32]) -> Matching {
+    /// x
+    pub fn matching_of(&self, image: &[u32]) -> Matching {
         self.matching(image.iter().enumerate().map(|(i, &p)| (i, p as usize)))
     }
 }
