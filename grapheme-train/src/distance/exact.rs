@@ -1,6 +1,7 @@
 //! The distance itself, by depth-first branch and bound.
 
 use super::pair::{Pair, Side};
+use super::sinkhorn::Approximate;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -50,17 +51,18 @@ pub enum ExactError {
 }
 
 impl Exact {
-    /// The best injection of the smaller into the larger graph, starting from one that is known: the better that is, the
-    /// shorter the search, and the distance does not depend on it.
+    /// The best injection of the smaller into the larger graph. The search starts from what the approximation finds at once:
+    /// the better that is, the shorter the search, and the distance does not depend on it.
     ///
     /// # Errors
     /// [`ExactError`].
-    pub(super) fn improve(&self, pair: &Pair, known: &[u32]) -> Result<Vec<u32>, ExactError> {
+    pub(super) fn solve(&self, pair: &Pair) -> Result<Vec<u32>, ExactError> {
         let nodes = pair.large.nodes();
         if nodes > MAX_EXACT_NODES {
             return Err(ExactError::TooLarge { nodes });
         }
-        let best = pair.ceiling() - pair.value(known);
+        let mut image = Approximate { effort: 0, ..Approximate::default() }.solve(pair);
+        let best = pair.ceiling() - pair.value(&image);
         let mut search = Search::new(pair, best, self.max_states);
         if best > pair.counting_bound() {
             search.descend(0, search.root());
@@ -68,7 +70,6 @@ impl Exact {
         if search.states > self.max_states {
             return Err(ExactError::Undecided { states: self.max_states, at_most: search.best });
         }
-        let mut image = known.to_vec();
         if search.best < best {
             search.order.iter().zip(&search.best_image).for_each(|(&i, &p)| image[i] = u32::from(p));
         }
@@ -149,8 +150,7 @@ impl<'a> Search<'a> {
             all.for_each(|label| counts[label as usize] += 1);
             counts
         };
-        let small_labels =
-            (0..=n).map(|d| count(&mut order[d..].iter().map(|&i| pair.small.labels[i]))).collect();
+        let small_labels = (0..=n).map(|d| count(&mut order[d..].iter().map(|&i| pair.small.labels[i]))).collect();
         let small_inner = (0..=n).map(|d| (d..n).map(|i| small.edges_to(i, below(n) & !below(i + 1))).sum()).collect();
         let twins = (0..m).map(|j| (0..j).filter(|&k| are_twins(pair, &large, j, k)).fold(0, |set, k| set | 1 << k));
         Self {

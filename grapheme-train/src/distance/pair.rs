@@ -34,6 +34,7 @@ pub struct Pair {
     pub(super) small: Side,
     pub(super) large: Side,
     swapped: bool,
+    directed: bool,
 }
 
 /// One of two graphs.
@@ -111,9 +112,14 @@ impl Pair {
             let next = numbers.len() as u32;
             numbers.entry(label.as_str()).or_insert(next);
         }
+        let directed = a.direction() == Direction::Directed;
         let swapped = a.nodes() > b.nodes();
         let (small, large) = if swapped { (b, a) } else { (a, b) };
-        Ok(Self { small: Side::new(small, &numbers), large: Side::new(large, &numbers), swapped })
+        Ok(Self { small: Side::new(small, &numbers), large: Side::new(large, &numbers), swapped, directed })
+    }
+
+    pub(super) fn is_directed(&self) -> bool {
+        self.directed
     }
 
     /// What everything costs that no value is subtracted from.
@@ -160,8 +166,7 @@ impl Pair {
     }
 
     /// The matching of an injection.
-    /// x
-    pub fn matching_of(&self, image: &[u32]) -> Matching {
+    pub(super) fn matching_of(&self, image: &[u32]) -> Matching {
         self.matching(image.iter().enumerate().map(|(i, &p)| (i, p as usize)))
     }
 }

@@ -124,12 +124,6 @@ impl<'a> Placement<'a> {
         self.place(k, p);
     }
 
-    /// What the value grows by if `i` goes to `p`, which is free.
-    #[inline]
-    pub(super) fn move_gain(&self, i: usize, p: usize) -> i32 {
-        self.gain(i, p) - self.here[i]
-    }
-
     /// `i` goes to `p`, which is free.
     pub(super) fn shift(&mut self, i: usize, p: usize) {
         self.lift(i);

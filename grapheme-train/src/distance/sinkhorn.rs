@@ -4,22 +4,38 @@ use super::linear::assign;
 use super::pair::Pair;
 use super::placement::Placement;
 use super::regrow::{Grower, Likeness, Limits};
-use super::soft::Soft;
+use super::soft;
 use super::tabu::{self, Best};
 use grapheme_core::Stream;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-/// Up to so many nodes of the larger graph, every swap is looked at in every step.
+/// Up to so many nodes of the larger graph, tabu search looks at every swap in every step.
 const FEW: usize = 24;
+/// Steps of one tabu search, for each node of the larger graph.
+const TABU_STEPS: usize = 10;
+/// How many placements of larger graphs are grown from a single pair of nodes, and how many of all are searched on from.
+const SEEDS: usize = 40;
+const KEPT: usize = 2;
+/// Rounds of large-neighbourhood search from each, for each node of the smaller graph.
+const ROUNDS: usize = 150;
 
-/// The matching of nodes from entropic transport, improved.
+/// Matches nodes by entropic transport, and improves the matching by local search. Never calls the exact search.
+///
+/// 1. A transport plan between the nodes, whose costs look three steps around each node.
+/// 2. Starts: the plan rounded by linear assignment, and placements that grow from a seed: always the pair of nodes that most
+///    edges speak for, the likelier by the plan among equals.
+/// 3. Up to 24 nodes: robust tabu search over swaps from each start. Beyond: large-neighbourhood search from the best
+///    starts, which lifts a part around a node that could gain and grows it anew.
+///
+/// What it finds is the length of an edit path, so never below the distance. Same seed, same matching. Time:
+/// `O(n^2 m)` for the rounding and `O(effort n^2 degree^2)` for the search; memory `O(n m)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Approximate {
     /// Of the random numbers.
     pub seed: u64,
-    /// How long to search: all numbers of steps are multiplied by it.
+    /// How long to search: the numbers of starts or rounds are multiplied by it. With 0 only the rounded plan is improved.
     pub effort: usize,
 }
 
@@ -36,62 +52,66 @@ impl Approximate {
         if n == 0 {
             return Vec::new();
         }
-        let enough = (pair.ceiling() - pair.counting_bound()) as i64;
-        let env = |name: &str, or: usize| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(or);
-        let soft = Soft { epsilon: 0.1, rounds: env("ROUNDS", 4) };
-        let plan = soft.plan(pair);
+        let plan = soft::plan(pair);
         let negative: Vec<f64> = plan.iter().map(|p| -p).collect();
         let rounded: Vec<u32> = assign(&negative, n, m).0.into_iter().map(|p| p as u32).collect();
         let likeness = Likeness::new(pair, &plan);
+        let start = Placement::of(pair, &rounded);
+        let enough = (pair.ceiling() - pair.counting_bound()) as i64;
+        if m <= FEW { self.small(start, &likeness, enough) } else { self.large(start, &likeness, enough) }
+    }
+
+    /// Tabu search from several starts.
+    fn small(&self, mut start: Placement<'_>, likeness: &Likeness, enough: i64) -> Vec<u32> {
+        let pair = start.pair;
+        let (n, m) = (pair.small.nodes(), pair.large.nodes());
         let mut best = Best::none();
         let mut stream = Stream::new(self.seed);
         let mut grower = Grower::default();
-        let mut start = Placement::of(pair, &rounded);
-        if m <= FEW {
-            let steps = env("STEPS", 10) * m * self.effort;
-            let mut memory = Vec::new();
-            tabu::search(&mut start, &mut best, enough, steps, &mut stream, &mut memory);
-            for r in 0..env("STARTS", 3) as u64 {
-                if best.value >= enough {
-                    break;
-                }
-                let mut start = Placement::empty(pair);
-                let i = (stream.next_u64() >> 8) as usize % n;
-                let p = (stream.next_u64() >> 8) as usize % m;
-                start.place(i, p);
-                grower.grow(&mut start, &likeness, 1 << 16, r);
-                tabu::search(&mut start, &mut best, enough, steps, &mut stream, &mut memory);
-            }
-            return best.image;
-        }
-        // Starts: as rounded, grown from the likeliest pairs, and grown from single pairs.
-        let debug = std::env::var("DEBUG").is_ok();
-        let mut starts = vec![start];
-        let mut grown = Placement::empty(pair);
-        grower.grow(&mut grown, &likeness, 0, 0);
-        starts.push(grown);
-        let mut seeds = 0;
-        for &(i, p) in likeness.offers() {
-            if seeds == env("SEEDS", 40) {
+        let mut memory = Vec::new();
+        tabu::search(&mut start, &mut best, enough, TABU_STEPS * m, &mut stream, &mut memory);
+        // Somewhat larger graphs have many more local optima, and more time.
+        let starts = self.effort * (12 + 4 * m.saturating_sub(10));
+        for turn in 0..starts {
+            if best.value >= enough {
                 break;
             }
+            let mut draw = |below: usize| (stream.next_u64() >> 8) as usize % below;
+            let (i, p) = if turn % 2 == 0 {
+                let (i, p) = likeness.offers()[draw(likeness.offers().len())];
+                (i as usize, p as usize)
+            } else {
+                (draw(n), draw(m))
+            };
+            let mut start = Placement::empty(pair);
+            start.place(i, p);
+            grower.grow(&mut start, likeness, 1 << 16, stream.next_u64());
+            tabu::search(&mut start, &mut best, enough, TABU_STEPS * m, &mut stream, &mut memory);
+        }
+        best.image
+    }
+
+    /// Large-neighbourhood search from the best of many starts.
+    fn large(&self, start: Placement<'_>, likeness: &Likeness, enough: i64) -> Vec<u32> {
+        let pair = start.pair;
+        let n = pair.small.nodes();
+        let mut best = Best::none();
+        let mut stream = Stream::new(self.seed);
+        let mut grower = Grower::default();
+        let mut starts = vec![start];
+        for &(i, p) in likeness.offers().iter().take(SEEDS) {
             let mut grown = Placement::empty(pair);
             grown.place(i as usize, p as usize);
-            grower.grow(&mut grown, &likeness, 0, 0);
-            if debug { eprintln!("seed {i} {p}: {}", pair.ceiling() as i64 - grown.value()); }
+            grower.grow(&mut grown, likeness, 0, 0);
             starts.push(grown);
-            seeds += 1;
+            // Only the best are kept, because each has a matrix of its own; sorting is stable, so the first of equals stays.
+            starts.sort_by_key(|start| std::cmp::Reverse(start.value()));
+            starts.truncate(KEPT);
         }
-        if debug {
-            eprintln!("rounded {} grown {}", pair.ceiling() as i64 - starts[0].value(), pair.ceiling() as i64 - starts[1].value());
-        }
-        starts.sort_by_key(|start| std::cmp::Reverse(start.value()));
-        starts.truncate(env("KEEP", 4));
-        let limits = Limits { rounds: env("LNS", 50) * n * self.effort, patience: env("PAT", 20) * n * self.effort, ball: 12, enough };
+        let rounds = self.effort * ROUNDS * n;
+        let limits = Limits { rounds, patience: rounds / 2, ball: (n / 2).max(8), enough };
         for start in &mut starts {
-            let t = std::time::Instant::now();
-            grower.search(start, &mut best, &likeness, limits, &mut stream);
-            if debug { eprintln!("lns {} best {} {:?}", pair.ceiling() as i64 - start.value(), pair.ceiling() as i64 - best.value, t.elapsed()); }
+            grower.search(start, &mut best, likeness, limits, &mut stream);
         }
         best.image
     }

@@ -1,68 +1,31 @@
-//! A soft assignment of nodes to nodes: entropic transport, and graduated assignment on top of it.
+//! A soft assignment of nodes to nodes: entropic transport by what is around them.
 
 use super::pair::{Pair, Side};
 use crate::loss::align::{Aligner, Problem, Sinkhorn, Value};
 use crate::loss::band::{Band, Banded};
 
-/// How far around a node its surroundings are counted.
-const HOPS: usize = 3;
-/// What a difference in the surroundings weighs, for each further step away from the node.
+/// How many steps around a node count. More of them tell more nodes apart, and let one edit disturb more of them.
+const DEPTH: usize = 3;
+/// What a difference one step away weighs against one at the node itself.
 const FADE: f64 = 0.5;
+/// The weight of the entropy, in edits.
+const EPSILON: f64 = 0.5;
 
-/// Settings of the soft assignment.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Soft {
-    /// The weight of the entropy at the end.
-    pub(super) epsilon: f64,
-    /// How often the edges are looked at again under the assignment so far.
-    pub(super) rounds: usize,
-}
-
-impl Soft {
-    /// The plan, `n x m`.
-    ///
-    /// The first plan transports by labels, degrees, and what lies up to three steps around each node. Each round then takes
-    /// as cost of a match minus its gain under the last plan, `same label + 2 sum of P_kq over edges that would meet`, and
-    /// lowers epsilon: the graduated assignment of Gold and Rangarajan (IEEE TPAMI 18, 1996), which is Frank and Wolfe's
-    /// method on the relaxed problem with entropy instead of a line search. `O(rounds (n m iterations + sum of products of
-    /// degrees))`.
-    pub(super) fn plan(&self, pair: &Pair) -> Vec<f64> {
-        let (n, m) = (pair.small.nodes(), pair.large.nodes());
-        if n == 0 {
-            return Vec::new();
-        }
-        let mut cost = surroundings_cost(pair);
-        let mut epsilon = 0.5;
-        let mut plan = transport(n, m, &cost, epsilon);
-        for _ in 0..self.rounds {
-            epsilon = (epsilon * 0.75).max(self.epsilon);
-            cost.fill(0.0);
-            for i in 0..n {
-                for (p, cost) in cost[i * m..(i + 1) * m].iter_mut().enumerate() {
-                    let mut gain = f64::from(u8::from(pair.small.labels[i] == pair.large.labels[p]));
-                    for &(k, code) in pair.small.neighbours(i) {
-                        let row = &plan[k as usize * m..(k as usize + 1) * m];
-                        for &(q, other) in pair.large.neighbours(p) {
-                            gain += 2.0 * row[q as usize] * f64::from((code & other).count_ones());
-                        }
-                    }
-                    *cost = -gain;
-                }
-            }
-            plan = transport(n, m, &cost, epsilon);
-        }
-        plan
+/// Where each node of the smaller graph belongs, `n x m`, rows summing to 1 as far as the iteration got.
+///
+/// The transport cost is [`surroundings`]; every node of the smaller graph goes somewhere, and what is left of the larger stays
+/// empty at no cost. Only the order of the entries matters to what follows, so a hundredth of the mass may be misplaced.
+pub(super) fn plan(pair: &Pair) -> Vec<f64> {
+    let (n, m) = (pair.small.nodes(), pair.large.nodes());
+    if n == 0 {
+        return Vec::new();
     }
-}
-
-/// Every node of the smaller graph goes somewhere, what is left of the larger stays empty.
-fn transport(n: usize, m: usize, cost: &[f64], epsilon: f64) -> Vec<f64> {
-    let band = Band::dense(n, m);
-    let cost = Banded::from_fn(&band, |i, j| cost[i * m + j]);
+    let cost = surroundings(pair);
+    let cost = Banded::from_fn(&Band::dense(n, m), |i, p| cost[i * m + p]);
     let problem = Problem::new(cost, vec![f64::INFINITY; n], vec![0.0; m], vec![1.0; n])
         .expect("every part has the length that the band asks for");
     let method = Sinkhorn {
-        epsilon,
+        epsilon: EPSILON,
         anneal_from: 0.0,
         max_iterations: 30,
         tolerance: 1e-2,
@@ -72,68 +35,64 @@ fn transport(n: usize, m: usize, cost: &[f64], epsilon: f64) -> Vec<f64> {
     method.align(&problem).plan.values().to_vec()
 }
 
-/// Labels, half of the difference in degrees, and the fading differences of what is around.
-fn surroundings_cost(pair: &Pair) -> Vec<f64> {
-    let labels = 1 + pair.small.labels.iter().chain(&pair.large.labels).max().map_or(0, |&label| label as usize);
-    let (small, large) = (Surroundings::new(&pair.small, labels), Surroundings::new(&pair.large, labels));
-    let mut cost = Vec::with_capacity(pair.small.nodes() * pair.large.nodes());
-    for i in 0..pair.small.nodes() {
-        for p in 0..pair.large.nodes() {
-            let unlike = f64::from(u8::from(pair.small.labels[i] != pair.large.labels[p]));
-            cost.push(unlike + small.difference(i, &large, p));
+/// `D_0 = unlike label`, and `D_(t+1)(i, p) = unlike label + half the difference of degrees + FADE / 2 (sum over neighbours
+/// k of i of min over neighbours q of p of D_t(k, q), and the same the other way round)`: the Hausdorff edit distance
+/// (Fischer et al., Approximation of graph edit distance based on Hausdorff matching, Pattern Recognition 48, 2015), taken
+/// into itself. `O(DEPTH (n + m) (nodes + edges))`.
+fn surroundings(pair: &Pair) -> Vec<f64> {
+    let (n, m) = (pair.small.nodes(), pair.large.nodes());
+    let degrees = |side: &Side| (0..side.nodes()).map(|i| side.degrees(i)).collect::<Vec<_>>();
+    let (small, large) = (degrees(&pair.small), degrees(&pair.large));
+    let mut last: Vec<f64> = {
+        let pairs = pair.small.labels.iter().flat_map(|x| pair.large.labels.iter().map(move |y| (x, y)));
+        pairs.map(|(x, y)| f64::from(u8::from(x != y))).collect()
+    };
+    let mut base = last.clone();
+    for (i, row) in base.chunks_exact_mut(m).enumerate() {
+        for (p, base) in row.iter_mut().enumerate() {
+            let difference = small[i][0].abs_diff(large[p][0]) + small[i][1].abs_diff(large[p][1]);
+            *base += 0.5 * difference as f64;
         }
     }
-    cost
-}
-
-/// For each node and each number of steps, degrees and how many nodes of each label are that far away.
-struct Surroundings {
-    width: usize,
-    counts: Vec<f64>,
-}
-
-impl Surroundings {
-    fn new(side: &Side, labels: usize) -> Self {
-        // Many labels are folded: two of them that share a column are told apart by the nodes themselves.
-        let labels = labels.min(16);
-        let width = 2 + 2 * HOPS * labels;
-        let n = side.nodes();
-        let mut counts = vec![0.0; n * width];
-        let mut distance = vec![usize::MAX; n];
-        let mut queue = Vec::new();
-        for (i, row) in counts.chunks_exact_mut(width).enumerate() {
-            let degrees = side.degrees(i);
-            row[0] = 0.5 * degrees[0] as f64;
-            row[1] = 0.5 * degrees[1] as f64;
-            queue.clear();
-            queue.push(i);
-            distance[i] = 0;
-            let mut next = 0;
-            while next < queue.len() {
-                let k = queue[next];
-                next += 1;
-                if distance[k] == HOPS {
-                    break;
-                }
-                for &(q, code) in side.neighbours(k) {
-                    let q = q as usize;
-                    if distance[q] == usize::MAX {
-                        distance[q] = distance[k] + 1;
-                        queue.push(q);
-                        let hop = distance[k];
-                        let column = 2 + (2 * hop + usize::from(code & 1 == 0)) * labels;
-                        let label = side.labels[q] as usize % labels;
-                        row[column + label] += 0.5 * FADE.powi(hop as i32 + 1);
-                    }
+    let mut next = base.clone();
+    let mut nearest = vec![0.0; n * m];
+    // Directed edges are compared by direction.
+    let bits = if pair.is_directed() { &[1, 2][..] } else { &[1] };
+    for _ in 0..DEPTH {
+        next.copy_from_slice(&base);
+        for &bit in bits {
+            // For each node k of the smaller graph and p of the larger: the nearest to k of p's neighbours.
+            for (nearest, row) in nearest.chunks_exact_mut(m).zip(last.chunks_exact(m)) {
+                for (p, nearest) in nearest.iter_mut().enumerate() {
+                    let least = neighbours(&pair.large, p, bit).map(|q| row[q]).fold(f64::INFINITY, f64::min);
+                    *nearest = if least < f64::INFINITY { least } else { 0.0 };
                 }
             }
-            queue.iter().for_each(|&k| distance[k] = usize::MAX);
+            for (i, row) in next.chunks_exact_mut(m).enumerate() {
+                for k in neighbours(&pair.small, i, bit) {
+                    row.iter_mut().zip(&nearest[k * m..]).for_each(|(d, nearest)| *d += 0.5 * FADE * nearest);
+                }
+            }
+            // For each node i of the smaller graph and q of the larger: the nearest to q of i's neighbours.
+            for (i, (nearest, row)) in nearest.chunks_exact_mut(m).zip(next.chunks_exact_mut(m)).enumerate() {
+                nearest.fill(f64::INFINITY);
+                for k in neighbours(&pair.small, i, bit) {
+                    nearest.iter_mut().zip(&last[k * m..]).for_each(|(least, &d)| *least = least.min(d));
+                }
+                if nearest[0] == f64::INFINITY {
+                    continue;
+                }
+                for (p, d) in row.iter_mut().enumerate() {
+                    *d += 0.5 * FADE * neighbours(&pair.large, p, bit).map(|q| nearest[q]).sum::<f64>();
+                }
+            }
         }
-        Self { width, counts }
+        std::mem::swap(&mut last, &mut next);
     }
+    last
+}
 
-    fn difference(&self, i: usize, other: &Self, p: usize) -> f64 {
-        let (x, y) = (&self.counts[i * self.width..], &other.counts[p * self.width..]);
-        x[..self.width].iter().zip(y).map(|(x, y)| (x - y).abs()).sum()
-    }
+/// The neighbours of a node by edges of one direction.
+fn neighbours(side: &Side, i: usize, bit: u8) -> impl Iterator<Item = usize> {
+    side.neighbours(i).iter().filter(move |(_, code)| code & bit != 0).map(|(k, _)| *k as usize)
 }

@@ -2,6 +2,7 @@
 
 use super::placement::{NONE, Placement};
 use grapheme_core::Stream;
+use grapheme_core::random::mix;
 use rand::Rng;
 
 /// Makes the best swap or move that is not tabu, `steps` times, and leaves the best placement that it met in `best`.
@@ -21,8 +22,7 @@ pub(super) fn search(
     tabu.clear();
     tabu.resize(n * m, 0);
     best.offer(placement);
-    let free: Vec<usize> = (0..m).filter(|&p| placement.origin[p] == NONE).collect();
-    let mut free = free;
+    let mut free: Vec<usize> = (0..m).filter(|&p| placement.origin[p] == NONE).collect();
     for step in 1..=steps as u32 {
         if best.value >= enough {
             return;
@@ -36,7 +36,7 @@ pub(super) fn search(
             } else if gain == top {
                 // Each of the ties is kept with the same probability, near enough.
                 ties += 1;
-                if grapheme_core::random::mix(random ^ ties) % ties == 0 {
+                if mix(random ^ ties) % ties == 0 {
                     chosen = Some(what);
                 }
             }
@@ -63,7 +63,7 @@ pub(super) fn search(
         }
         let tenure = |salt: u64| {
             let spread = (m as u64).max(4);
-            step + 2 + (grapheme_core::random::mix(random.wrapping_add(salt)) % spread) as u32
+            step + 2 + (mix(random.wrapping_add(salt)) % spread) as u32
         };
         match chosen {
             Some((i, k, true)) => {
