@@ -71,7 +71,7 @@ impl Approximate {
         let mut memory = Vec::new();
         tabu::search(&mut start, &mut best, enough, TABU_STEPS * m, &mut stream, &mut memory);
         // Somewhat larger graphs have many more local optima, and more time.
-        let starts = self.effort * (12 + 4 * m.saturating_sub(10));
+        let starts = self.effort * (12 + 2 * m.saturating_sub(10));
         for turn in 0..starts {
             if best.value >= enough {
                 break;
