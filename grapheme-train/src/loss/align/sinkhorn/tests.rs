@@ -163,6 +163,17 @@ fn value_and_plan_are_those_of_the_reference_at_every_epsilon() {
     }
 }
 
+/// An epsilon that is 1% off must be seen: else the tolerances above say nothing.
+#[test]
+fn the_reference_tells_a_slightly_wrong_epsilon() {
+    let problem = random_problem(3, &Band::dense(4, 4));
+    for epsilon in EPSILONS {
+        let expected = reference(&problem, epsilon);
+        let method = Sinkhorn { value: Value::Regularised, ..sharp_sinkhorn(1.01 * epsilon) };
+        assert!((method.align(&problem).value - expected.regularised).abs() > 1e-6, "epsilon {epsilon}");
+    }
+}
+
 /// What is lopsided or tied, with a zero mass where there are several.
 fn hard_problems() -> Vec<(&'static str, Problem<f64>)> {
     let mut single = random_problem(1, &Band::dense(1, 5));
