@@ -7,6 +7,8 @@
 //!
 //! [`proof`] is what the project claims of its derivatives, as experiments that the `test_*` binaries repeat.
 //!
+//! [`distance`] is apart from all that: how many edits lead from one labelled graph to another.
+//!
 //! Ignore at first what keeps a run and talks about it: [`settings`], [`prepare`], [`checkpoint`], [`mod@file`], [`run`],
 //! [`footprint`], [`event`], [`screen`] and [`output`].
 //!
@@ -16,6 +18,7 @@
 pub mod checkpoint;
 pub mod data;
 pub mod decode;
+pub mod distance;
 pub mod ensemble;
 pub mod estimator;
 pub mod event;

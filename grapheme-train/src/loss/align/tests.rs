@@ -7,7 +7,7 @@ use rand::RngExt;
 use std::sync::Arc;
 
 /// Random costs in `[0, 2)`, masses in `[0.2, 1)`.
-fn random_problem(seed: u64, band: &Arc<Band>) -> Problem<f64> {
+pub(super) fn random_problem(seed: u64, band: &Arc<Band>) -> Problem<f64> {
     let mut stream = Stream::new(seed);
     let mut draw = |low: f64, high: f64| low + (high - low) * stream.random::<f64>();
     let cost = Banded::from_fn(band, |_, _| draw(0.0, 2.0));
@@ -22,7 +22,7 @@ fn with_insertion(mut problem: Problem<f64>, cost: f64) -> Problem<f64> {
     problem
 }
 
-fn narrow(problem: &Problem<f64>) -> Problem<f32> {
+pub(super) fn narrow(problem: &Problem<f64>) -> Problem<f32> {
     let single = |x: &[f64]| x.iter().map(|&x| x as f32).collect();
     let cost = Banded::from_fn(problem.cost.band(), |i, j| problem.cost.get(i, j).unwrap() as f32);
     Problem::new(cost, single(&problem.deletion), single(&problem.insertion), single(&problem.mass)).unwrap()
@@ -179,7 +179,13 @@ fn loss(aligner: &Assignment, problem: &Problem<f64>, value_weight: f64, weights
 }
 
 /// Central differences of the loss for every finite number of the problem, against the gradient.
-fn check_gradient(aligner: &Assignment, problem: &Problem<f64>, value_weight: f64, plan_weight: f64, tolerance: f64) {
+pub(super) fn check_gradient(
+    aligner: &Assignment,
+    problem: &Problem<f64>,
+    value_weight: f64,
+    plan_weight: f64,
+    tolerance: f64,
+) {
     let mut stream = Stream::new(99);
     let weights = Banded::from_fn(problem.cost.band(), |_, _| plan_weight * (stream.random::<f64>() - 0.5));
     let alignment = aligner.align(problem);
@@ -247,7 +253,7 @@ fn monotone_gradients_are_what_finite_differences_say() {
     }
 }
 
-fn sharp_sinkhorn(epsilon: f64) -> Sinkhorn {
+pub(super) fn sharp_sinkhorn(epsilon: f64) -> Sinkhorn {
     Sinkhorn { epsilon, tolerance: 1e-13, max_iterations: 20_000, ..Sinkhorn::default() }
 }
 

@@ -255,3 +255,6 @@ struct BorderedGradient {
     rows: Vec<f64>,
     columns: Vec<f64>,
 }
+
+#[cfg(test)]
+mod tests;
