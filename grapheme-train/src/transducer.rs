@@ -55,7 +55,7 @@ pub enum TransducerError {
     /// The network refused a batch.
     #[error(transparent)]
     Estimate(#[from] EstimateError),
-    /// A member of an ensemble that cannot be used with the others.
+    /// A run, or a member of an ensemble, that cannot be used.
     #[error("{run}: {reason}")]
     Member {
         /// Its folder.
@@ -96,6 +96,10 @@ impl Transducer {
     /// [`TransducerError`] if the folder holds no run, or its files are damaged or do not fit together.
     pub fn load(run: &RunFolder) -> Result<Self, TransducerError> {
         let config = read_config(run)?;
+        if !run.model().exists() {
+            let reason = "not trained yet, no model.safetensors; go on with train --out RUN --resume".to_owned();
+            return Err(TransducerError::Member { run: run.path().display().to_string(), reason });
+        }
         let file = run.config().display().to_string();
         let mut model = Self::new(config.model, 0).map_err(|source| TransducerError::Config { file, source })?;
         Checkpoint::open(&run.model())?.read_into("", &mut model.net)?;

@@ -86,9 +86,9 @@ struct Cli {
     /// Threads; 0 for one a core. Does not change the result
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
-    /// Passes over the training examples [default: 10; 4 where no examples are named, for a first look]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    epochs: Option<u32>,
+    /// Passes over the training examples
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: u32,
     /// Stop after so many minutes; the learning rate then falls with the clock
     #[arg(long, allow_negative_numbers = true)]
     minutes: Option<f64>,
@@ -115,9 +115,8 @@ struct Cli {
     checkpoint_seconds: Option<u64>,
 }
 
-/// What is learned where nothing else is named, and for how many epochs: a first look should not take long.
+/// What is learned where nothing else is named.
 const GENERATED: &str = "data/generated";
-const FIRST_EPOCHS: usize = 4;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -223,11 +222,9 @@ impl Cli {
             width: self.width,
             dropout: self.dropout,
         };
-        let is_first_try = self.data.is_none() && self.train.is_none();
-        let epochs = if is_first_try { FIRST_EPOCHS } else { TrainingSettings::default().epochs };
         let mut training = TrainingSettings {
             seed: self.seed,
-            epochs: self.epochs.map_or(epochs, |epochs| epochs as usize),
+            epochs: self.epochs as usize,
             minutes: self.minutes,
             batch: self.batch as usize,
             lane: self.lane as usize,

@@ -6,4 +6,5 @@ mod on_time;
 mod real_words;
 mod same_bits;
 mod sandbox;
+mod sets;
 mod word_lists;

@@ -85,6 +85,7 @@ impl Sandbox {
             "train" => env!("CARGO_BIN_EXE_train"),
             "infer" => env!("CARGO_BIN_EXE_infer"),
             "evaluate" => env!("CARGO_BIN_EXE_evaluate"),
+            "distill" => env!("CARGO_BIN_EXE_distill"),
             _ => unreachable!("{name} is not tested here"),
         };
         let mut command = Command::new(program);
