@@ -36,7 +36,7 @@ pub(super) fn search(
             } else if gain == top {
                 // Each of the ties is kept with the same probability, near enough.
                 ties += 1;
-                if mix(random ^ ties) % ties == 0 {
+                if mix(random ^ ties).is_multiple_of(ties) {
                     chosen = Some(what);
                 }
             }
