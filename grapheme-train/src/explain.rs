@@ -122,8 +122,8 @@ mod size {
     pub const MARGIN: f64 = 24.0;
     /// The least width of a candidate's column.
     pub const COLUMN: f64 = 46.0;
-    /// Of a character, about.
-    pub const CHARACTER: f64 = 9.5;
+    /// Of a wide one among narrow characters, so that most texts leave some room.
+    pub const CHARACTER: f64 = 12.0;
     /// Between the columns of two nodes.
     pub const GAP: f64 = 10.0;
     /// Middles of the rows of a panel: heading, graphemes, nodes, candidates, their probabilities, output.
@@ -132,20 +132,17 @@ mod size {
     pub const PANEL: f64 = 300.0;
 }
 
-/// Colours follow what the viewer prefers; both sets have a contrast of at least 4.5 between text and ground.
+/// Light colours, and dark ones where the viewer prefers these; both with a contrast of 4.5 or more between text and what
+/// it stands on. Plain rules without variables, which viewers other than browsers do not know.
 const STYLE: &str = "\
-:root{color-scheme:light dark;--ground:#fdfdfb;--ink:#1c1e21;--faint:#62676e;--box:#e7e9ec;--write:#7cc4a0;--keep:#9db9e8;\
---merge:#b3541e}
-@media(prefers-color-scheme:dark){:root{--ground:#16181b;--ink:#eceef0;--faint:#a0a6ae;--box:#2c3036;--write:#2f7355;\
---keep:#35558c;--merge:#f0a06a}}
-svg{background:var(--ground)}
-text{font:16px system-ui,\"Noto Sans\",\"DejaVu Sans\",sans-serif;fill:var(--ink);text-anchor:middle;\
-dominant-baseline:central;unicode-bidi:isolate}
-.small{font-size:11px;fill:var(--faint)}.head{text-anchor:start;font-weight:600}
-.node{fill:var(--box)}.writes{fill:var(--write);stroke:var(--ink)}.keeps{fill:var(--keep);stroke:var(--ink)}
-.stays{fill:none;stroke:var(--faint)}.gone{fill:none;stroke:var(--faint);stroke-dasharray:3 3}
-.merge{fill:none;stroke:var(--merge);stroke-width:2.5;marker-end:url(#tip)}.tip{fill:var(--merge)}
-.link{stroke:var(--faint);stroke-width:1}";
+text{font:16px system-ui,\"Noto Sans\",\"DejaVu Sans\",sans-serif;fill:#1c1e21;text-anchor:middle;unicode-bidi:isolate}
+.head{text-anchor:start;font-weight:600}.small{font-size:11px;fill:#5a6068}
+.ground{fill:#fdfdfb}.node{fill:#e7e9ec}.writes{fill:#8fd0b0;stroke:#5a6068}.keeps{fill:#a9c3ee;stroke:#5a6068}
+.stays,.gone,.link{fill:none;stroke:#9aa0a8}.gone{stroke-dasharray:3 3}
+.merge{fill:none;stroke:#b3541e;stroke-width:2.5}.tip{fill:#b3541e}
+@media(prefers-color-scheme:dark){text{fill:#eceef0}.small{fill:#a8aeb6}
+.ground{fill:#16181b}.node{fill:#2c3036}.writes{fill:#2a6a4e;stroke:#a8aeb6}.keeps{fill:#325084;stroke:#a8aeb6}
+.stays,.gone,.link{stroke:#6c727a}.merge{stroke:#f0a06a}.tip{fill:#f0a06a}}";
 
 /// One self-contained SVG, a panel for each explanation: graphemes above, the code points they are made of, the
 /// candidates that each splits into, and the output below. A candidate that merges is dashed, with an arrow to what it
@@ -173,9 +170,8 @@ pub fn svg(explanations: &[Explanation<'_>]) -> String {
     let height = size::MARGIN + explanations.len() as f64 * size::PANEL;
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" \
-         height=\"{height:.0}\">\n<style>{STYLE}</style>\n<defs><marker id=\"tip\" viewBox=\"0 0 8 8\" refX=\"7\" \
-         refY=\"4\" markerWidth=\"5\" markerHeight=\"5\" orient=\"auto\"><path class=\"tip\" d=\"M0 0L8 4L0 8z\"/>\
-         </marker></defs>\n{panels}</svg>\n"
+         height=\"{height:.0}\">\n<style>{STYLE}</style>\n<rect class=\"ground\" width=\"100%\" \
+         height=\"100%\"/>\n{panels}</svg>\n"
     )
 }
 
@@ -220,12 +216,13 @@ impl Explanation<'_> {
                         rectangle(out, "class=\"gone\"", box_left, candidates, box_width);
                         // What it joins stands left of it; at the very start there is nothing.
                         let target = before.unwrap_or(size::MARGIN / 2.0);
+                        let (y, dip) = (sure + 10.0, sure + 34.0);
                         let _ = write!(
                             out,
-                            "<path class=\"merge\" stroke-opacity=\"{opacity:.2}\" d=\"M{at:.1} {y:.1}C{at:.1} {dip:.1} \
-                             {target:.1} {dip:.1} {target:.1} {y:.1}\"/>",
-                            y = sure + 10.0,
-                            dip = sure + 34.0
+                            "<g class=\"merges\" opacity=\"{opacity:.2}\"><path class=\"merge\" d=\"M{at:.1} {y:.1}C{at:.1} \
+                             {dip:.1} {target:.1} {dip:.1} {target:.1} {top:.1}\"/><path class=\"tip\" d=\"M{target:.1} \
+                             {y:.1}l4 8h-8z\"/></g>",
+                            top = y + 6.0
                         );
                     }
                     Outcome::Writes { label, keeps } => {
@@ -270,7 +267,7 @@ fn shown(text: &str) -> String {
 }
 
 fn text(out: &mut String, class: &str, x: f64, y: f64, text: &str) {
-    let _ = write!(out, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>", escaped(text));
+    let _ = write!(out, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>", y + 5.0, escaped(text));
 }
 
 fn rectangle(out: &mut String, style: &str, left: f64, middle: f64, width: f64) {
@@ -381,7 +378,7 @@ mod tests {
         assert_eq!(count("rect class=\"node\""), 2 * 2);
         assert_eq!(count("rect class=\"stays\""), 2 * 5);
         assert_eq!(count("rect class=\"gone\""), 2 * 7);
-        assert_eq!(count("class=\"merge\""), 2 * 7);
+        assert_eq!(count("g class=\"merges\" opacity=\"0.75\""), 2 * 4);
         assert_eq!(count("rect class=\"keeps\" fill-opacity=\"1.00\""), 2);
         assert_eq!(count("rect class=\"writes\" fill-opacity=\"0.75\""), 2);
         assert_eq!(count("rect class=\"writes\" fill-opacity=\"1.00\""), 2);

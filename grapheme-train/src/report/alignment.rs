@@ -11,8 +11,8 @@ pub struct Edit {
 
 /// The edits of a minimal alignment, in order: as many as the edit distance (Wagner and Fischer 1974).
 ///
-/// Of several minimal alignments the one that, from the end, prefers a unit in the place of another to a missing one, and
-/// that to one too many. `O(n m)` time and memory, after the common beginning and end.
+/// Of several minimal alignments the one that keeps most units: in `ab c` for `a bc` one unit moved, too many here and
+/// missing there, rather than two replacing each other. `O(n m)` time and memory, after the common beginning and end.
 ///
 /// ```
 /// use grapheme_train::report::{Edit, align};
@@ -27,27 +27,29 @@ pub fn align<T: PartialEq>(found: &[T], expected: &[T]) -> Vec<Edit> {
     let (a, b) = (&found[start..], &expected[start..]);
     let same_end = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count();
     let (a, b) = (&a[..a.len() - same_end], &b[..b.len() - same_end]);
-    // distance[i][j] is that of the first i of a and the first j of b.
+    // cost[i][j] of the first i of a and the first j of b: edits, and among these replacements.
     let width = b.len() + 1;
-    let mut distance = vec![0usize; (a.len() + 1) * width];
+    let mut cost = vec![(0usize, 0usize); (a.len() + 1) * width];
+    let one_side = |(edits, replaced)| (edits + 1, replaced);
+    let both_sides = |(edits, replaced), differ| (edits + usize::from(differ), replaced + usize::from(differ));
     for i in 0..=a.len() {
         for j in 0..=b.len() {
-            let left_out = (i > 0).then(|| distance[(i - 1) * width + j] + 1);
-            let inserted = (j > 0).then(|| distance[i * width + j - 1] + 1);
-            let both = (i > 0 && j > 0).then(|| distance[(i - 1) * width + j - 1] + usize::from(a[i - 1] != b[j - 1]));
-            distance[i * width + j] = [left_out, inserted, both].into_iter().flatten().min().unwrap_or(0);
+            let too_many = (i > 0).then(|| one_side(cost[(i - 1) * width + j]));
+            let missing = (j > 0).then(|| one_side(cost[i * width + j - 1]));
+            let both = (i > 0 && j > 0).then(|| both_sides(cost[(i - 1) * width + j - 1], a[i - 1] != b[j - 1]));
+            cost[i * width + j] = [too_many, missing, both].into_iter().flatten().min().unwrap_or((0, 0));
         }
     }
     let (mut i, mut j, mut edits) = (a.len(), b.len(), Vec::new());
     while i > 0 || j > 0 {
-        let here = distance[i * width + j];
+        let here = cost[i * width + j];
         let differ = i > 0 && j > 0 && a[i - 1] != b[j - 1];
-        if i > 0 && j > 0 && here == distance[(i - 1) * width + j - 1] + usize::from(differ) {
+        if i > 0 && j > 0 && here == both_sides(cost[(i - 1) * width + j - 1], differ) {
             (i, j) = (i - 1, j - 1);
             if differ {
                 edits.push(Edit { found: Some(start + i), expected: Some(start + j) });
             }
-        } else if j > 0 && here == distance[i * width + j - 1] + 1 {
+        } else if j > 0 && here == one_side(cost[i * width + j - 1]) {
             j -= 1;
             edits.push(Edit { found: None, expected: Some(start + j) });
         } else {
@@ -93,9 +95,13 @@ mod tests {
     }
 
     #[test]
-    fn equal_and_empty_texts_need_no_edit_or_one_a_unit() {
+    fn hand_made_alignments() {
         assert_eq!(align(b"abc", b"abc"), []);
         assert_eq!(align(b"", b""), []);
+        assert_eq!(
+            align(b"ab c", b"a bc"),
+            [Edit { found: Some(1), expected: None }, Edit { found: None, expected: Some(2) }]
+        );
         assert_eq!(align(b"", b"a"), [Edit { found: None, expected: Some(0) }]);
         assert_eq!(align(b"ab", b""), [0, 1].map(|i| Edit { found: Some(i), expected: None }));
     }

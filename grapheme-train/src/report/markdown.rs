@@ -57,7 +57,7 @@ impl ErrorReport {
 
     fn diacritics(&self, out: &mut String) {
         let found = self.diacritics;
-        if found.wrong > 0 {
+        if found.in_diacritics > 0 {
             let share = |part: usize| 100.0 * part as f64 / found.wrong as f64;
             let _ = writeln!(
                 out,
