@@ -23,8 +23,8 @@ pub struct Wishes {
     pub estimator: Option<EstimatorName>,
     /// Half width of the band of the assignment.
     pub window: Option<usize>,
-    /// Whether there are potentials between consecutive labels; none for what goes with the loss.
-    pub transitions: Option<bool>,
+    /// Whether there are potentials between consecutive labels.
+    pub transitions: bool,
     /// Features a node, if not those of the preset.
     pub width: Option<usize>,
     /// Dropout of messages, if not that of the preset.
@@ -41,7 +41,7 @@ impl Default for Wishes {
             loss: LossName::Words,
             estimator: None,
             window: None,
-            transitions: None,
+            transitions: false,
             width: None,
             dropout: None,
         }
@@ -118,7 +118,7 @@ pub fn prepare(
     let mut network = wishes.preset.network(labels.outcomes(), wishes.slots.unwrap_or(1));
     network.width = wishes.width.unwrap_or(network.width);
     network.dropout = wishes.dropout.unwrap_or(network.dropout);
-    network.transitions = wishes.transitions.unwrap_or(wishes.loss == LossName::Words);
+    network.transitions = wishes.transitions;
     let loss = loss_for(wishes.loss, estimator);
     let mut model = ModelSpec { units, labels, network, estimator, loss, window: wishes.window };
     if wishes.slots.is_none() {

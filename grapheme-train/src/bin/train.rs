@@ -68,9 +68,9 @@ struct Cli {
     /// Half width of the band of the assignment, for very long texts [default: every pair]
     #[arg(long)]
     window: Option<usize>,
-    /// Potentials between consecutive labels [default: true for words, false for graph]
+    /// Potentials between consecutive labels
     #[arg(long)]
-    transitions: Option<bool>,
+    transitions: bool,
     /// Features a node [default: the preset's]
     #[arg(long)]
     width: Option<usize>,

@@ -13,6 +13,7 @@ pub use diacritics::without_diacritics;
 use crate::data::{TargetUnits, segment};
 use crate::metrics::{Figures, Score, edit_distance};
 use diacritics::decomposed;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use unicode_segmentation::UnicodeSegmentation;
@@ -104,7 +105,8 @@ impl ErrorReport {
         let mut all = Score::new(units);
         let mut by_length: BTreeMap<usize, Score> = BTreeMap::new();
         let mut by_level: BTreeMap<u32, Score> = BTreeMap::new();
-        let mut confused: BTreeMap<(Option<String>, Option<String>), (usize, Vec<String>)> = BTreeMap::new();
+        type Units = (Option<String>, Option<String>);
+        let mut confused: BTreeMap<Units, (usize, Vec<String>)> = BTreeMap::new();
         let mut diacritics = DiacriticErrors::default();
         let mut wrong = Vec::new();
         for &Judged { input, predicted, target, level, probability } in judged {
@@ -138,11 +140,11 @@ impl ErrorReport {
             .map(|((predicted, target), (count, examples))| Confusion { predicted, target, count, examples })
             .collect();
         // Sorting keeps the order of equals: that of the texts.
-        confusions.sort_by(|a, b| b.count.cmp(&a.count));
+        confusions.sort_by_key(|confusion| Reverse(confusion.count));
         let mut most_confident: Vec<Wrong> = wrong.iter().filter(|w| w.probability.is_some()).cloned().collect();
         most_confident.sort_by(|a, b| b.probability.unwrap_or(0.0).total_cmp(&a.probability.unwrap_or(0.0)));
         most_confident.truncate(Self::WORST);
-        wrong.sort_by(|a, b| b.edits.cmp(&a.edits));
+        wrong.sort_by_key(|text| Reverse(text.edits));
         wrong.truncate(Self::WORST);
         Self {
             figures: all.figures(),

@@ -82,7 +82,7 @@ fn a_set_is_trained_used_taught_from_and_resumed() {
     let student = distill("student.tsv");
     assert!(student.starts_with(&fs::read_to_string(sandbox.path("train.tsv")).unwrap()));
     assert_eq!(student, distill("again.tsv"));
-    let split = Loader::default().file(&sandbox.path("student.tsv")).unwrap();
+    let split = Loader::default().file(sandbox.path("student.tsv")).unwrap();
     let mut inputs: Vec<&str> = split.examples().iter().map(|example| example.input.as_str()).collect();
     assert!(inputs.len() > 330, "{} examples", inputs.len());
     inputs.sort_unstable();
