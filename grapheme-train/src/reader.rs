@@ -1,10 +1,11 @@
 //! From a morphed graph back to text.
 
-use crate::data::{LabelInventory, TargetUnits, join};
+use crate::data::{join, segment};
 use crate::decode::Decoder;
-use crate::labelling::Labelling;
+use crate::labelling::{Labelling, NO_LABEL};
+use crate::settings::ModelSpec;
+use grapheme_core::GraphBatch;
 use grapheme_core::network::MorphedGraph;
-use grapheme_core::{GraphBatch, Scalar};
 
 /// What became of one candidate.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,58 +43,55 @@ pub struct Reading {
     pub steps: Vec<Step>,
 }
 
-/// Reads morphed graphs with the labels and units of a model.
-#[derive(Clone, Copy, Debug)]
-pub struct Reader<'a> {
-    /// The symbols behind the outcomes.
-    pub labels: &'a LabelInventory,
-    /// What they are units of.
-    pub units: TargetUnits,
+/// A batch of texts as a model sees it.
+pub struct Sight<'a> {
+    /// What the model is.
+    pub spec: &'a ModelSpec,
+    /// The graphs.
+    pub batch: GraphBatch,
+    /// What their nodes would copy.
+    pub labelling: Labelling,
+    /// After the network.
+    pub morphed: MorphedGraph<f32>,
 }
 
-impl Reader<'_> {
-    /// The text that labels write.
-    pub fn text(&self, labelling: &Labelling, labels: &[u32]) -> String {
-        let units: Vec<&str> = labels.iter().map(|&label| labelling.unit(label, self.labels)).collect();
-        join(&units, self.units)
+impl Sight<'_> {
+    /// For the decoding of its graphs.
+    pub fn decoder(&self) -> Decoder<'_, f32> {
+        Decoder::new(&self.morphed, &self.labelling)
     }
 
-    /// The likeliest way to write given labels.
-    pub fn explain<S: Scalar>(
-        &self,
-        seen: &Seen<'_, S>,
-        decoder: &Decoder<'_, S>,
-        graph: usize,
-        labels: &[u32],
-    ) -> Reading {
-        let Seen { batch, labelling, morphed } = seen;
+    /// The text that labels write.
+    pub fn text(&self, labels: &[u32]) -> String {
+        let units: Vec<&str> = labels.iter().map(|&label| self.labelling.unit(label, &self.spec.labels)).collect();
+        join(&units, self.spec.units)
+    }
+
+    /// The labels that a text is written by; [`NO_LABEL`] for a unit that no node can write.
+    pub fn labels(&self, text: &str) -> Vec<u32> {
+        let number = |unit: &str| {
+            let stranger = || self.labelling.strangers.iter().position(|stranger| stranger == unit);
+            let known = self.spec.labels.index(unit);
+            known.or_else(|| Some(self.spec.labels.outcomes() + stranger()?)).map_or(NO_LABEL, |number| number as u32)
+        };
+        segment(text, self.spec.units).iter().map(|unit| number(unit)).collect()
+    }
+
+    /// What each candidate of a graph does on the likeliest way to write labels.
+    pub fn explain(&self, decoder: &Decoder<'_, f32>, graph: usize, labels: &[u32]) -> Reading {
         let choices = decoder.path(graph, labels).unwrap_or_default();
-        let first = morphed.candidate_offsets[graph] as usize;
-        let (mut steps, mut slot): (Vec<Step>, _) = (Vec::with_capacity(choices.len()), 0);
+        let first = self.morphed.candidate_offsets[graph] as usize;
+        let mut steps: Vec<Step> = Vec::with_capacity(choices.len());
         for (i, choice) in choices.into_iter().enumerate() {
-            let node = morphed.candidate_origin[first + i];
-            slot = if steps.last().is_some_and(|step| step.node == node) { slot + 1 } else { 0 };
+            let node = self.morphed.candidate_origin[first + i];
+            let slot = steps.last().filter(|step| step.node == node).map_or(0, |step| step.slot + 1);
             let outcome = choice.label.map_or(Outcome::Merges, |label| {
-                let label = labelling.unit(label, self.labels);
-                let keeps = batch
-                    .grapheme(node as usize)
-                    .and_then(|own| self.units.copied(own))
-                    .is_some_and(|own| own == label);
-                Outcome::Writes { label: label.to_owned(), keeps }
+                let label = self.labelling.unit(label, &self.spec.labels);
+                let own = self.batch.grapheme(node as usize).and_then(|own| self.spec.units.copied(own));
+                Outcome::Writes { label: label.to_owned(), keeps: own.is_some_and(|own| own == label) }
             });
             steps.push(Step { node, slot, outcome, probability: choice.probability });
         }
-        Reading { text: self.text(labelling, labels), steps }
+        Reading { text: self.text(labels), steps }
     }
-}
-
-/// A batch, and what a network made of it.
-#[derive(Clone, Copy)]
-pub struct Seen<'a, S> {
-    /// The graphs.
-    pub batch: &'a GraphBatch,
-    /// What their nodes would copy.
-    pub labelling: &'a Labelling,
-    /// After the network.
-    pub morphed: &'a MorphedGraph<S>,
 }

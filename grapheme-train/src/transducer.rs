@@ -1,17 +1,16 @@
 //! A model that can be used: text in, text out.
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::data::{Example, LabelInventory, TargetUnits, segment};
-use crate::decode::Decoder;
+use crate::data::{Example, LabelInventory, TargetUnits};
 use crate::estimator::EstimateError;
-use crate::labelling::{Labelling, NO_LABEL};
+use crate::labelling::Labelling;
 use crate::lanes::ThreadsError;
 use crate::objective::Objective;
-use crate::reader::{Reader, Reading, Seen};
+use crate::reader::Sight;
 use crate::run::{RunError, RunFolder};
 use crate::settings::{CONFIG_VERSION, ModelSpec, RunConfig};
 use grapheme_core::graph::BatchError;
-use grapheme_core::network::{ConfigError, ForwardError, ForwardOptions, MorphedGraph};
+use grapheme_core::network::{ConfigError, ForwardError, ForwardOptions};
 use grapheme_core::{GraphBatch, GraphTransformNet};
 use thiserror::Error;
 
@@ -120,47 +119,7 @@ impl Transducer {
         let labelling = Labelling::new(&batch, [], self.spec.units, &self.spec.labels);
         let options = ForwardOptions { closing: self.spec.estimator.closing(), dropout: None, plans: None };
         let (morphed, _) = self.net.forward(&batch, options)?;
-        Ok(Sight { model: self, batch, labelling, morphed })
-    }
-}
-
-/// A batch of texts as a model sees it.
-pub struct Sight<'a> {
-    model: &'a Transducer,
-    batch: GraphBatch,
-    labelling: Labelling,
-    morphed: MorphedGraph<f32>,
-}
-
-impl Sight<'_> {
-    /// The numbers of the units of a text; one that no node can write has no probability either.
-    pub fn labels(&self, text: &str) -> Vec<u32> {
-        let number = |unit: &str| {
-            let stranger = || self.labelling.strangers.iter().position(|stranger| stranger == unit);
-            let beyond = self.model.spec.labels.outcomes();
-            self.model.spec.labels.index(unit).or_else(|| Some(beyond + stranger()?)).map_or(NO_LABEL, |n| n as u32)
-        };
-        segment(text, self.model.spec.units).iter().map(|unit| number(unit)).collect()
-    }
-
-    /// The text that labels write.
-    pub fn text(&self, labels: &[u32]) -> String {
-        self.reader().text(&self.labelling, labels)
-    }
-
-    /// For the decoding of its graphs.
-    pub fn decoder(&self) -> Decoder<'_, f32> {
-        Decoder::new(&self.morphed, &self.labelling)
-    }
-
-    /// What each candidate of a graph does on the likeliest way to write labels.
-    pub fn explain(&self, decoder: &Decoder<'_, f32>, graph: usize, labels: &[u32]) -> Reading {
-        let seen = Seen { batch: &self.batch, labelling: &self.labelling, morphed: &self.morphed };
-        self.reader().explain(&seen, decoder, graph, labels)
-    }
-
-    fn reader(&self) -> Reader<'_> {
-        Reader { labels: &self.model.spec.labels, units: self.model.spec.units }
+        Ok(Sight { spec: &self.spec, batch, labelling, morphed })
     }
 }
 
