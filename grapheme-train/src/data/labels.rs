@@ -13,7 +13,7 @@ use unicode_segmentation::UnicodeSegmentation;
 pub enum TargetUnits {
     /// One token; tokens are parted by single spaces.
     Tokens,
-    /// One extended grapheme cluster (UAX #29), spaces included; [`BOUNDARY`] is one unit too.
+    /// One extended grapheme cluster (UAX #29), spaces included; the boundary mark ` @@` of a morpheme is one unit too.
     Graphemes,
     /// One code point of a token's canonical decomposition; the first of a token brings the space before it along. So
     /// `t͡ʃʰ` and `tʰ` share parts, as a Hangul syllable and its neighbours do on the input side. For targets in normal
@@ -63,7 +63,7 @@ impl fmt::Display for TargetUnits {
 
 /// The mark of a morpheme that does not start its word, as in the SIGMORPHON 2022 segmentation task: one decision, so
 /// one unit among graphemes, or a node would need three candidates to write it.
-pub const BOUNDARY: &str = " @@";
+const BOUNDARY: &str = " @@";
 
 /// Cuts a target into units; [`join`] gives it back byte for byte (of parts: if it is in normal form C). The empty text
 /// has no unit.
