@@ -57,7 +57,7 @@ pub enum TransducerError {
     /// A run, or a member of an ensemble, that cannot be used.
     #[error("{run}: {reason}")]
     Member {
-        /// Its folder.
+        /// Its folder, or the file that is missing there.
         run: String,
         /// What is wrong, and the cure.
         reason: String,
@@ -96,8 +96,9 @@ impl Transducer {
     pub fn load(run: &RunFolder) -> Result<Self, TransducerError> {
         let config = read_config(run)?;
         if !run.model().exists() {
-            let reason = "not trained yet, no model.safetensors; go on with train --out RUN --resume".to_owned();
-            return Err(TransducerError::Member { run: run.path().display().to_string(), reason });
+            let reason =
+                "missing: not trained yet, or deleted; go on with train --out RUN --resume, or train again".to_owned();
+            return Err(TransducerError::Member { run: run.model().display().to_string(), reason });
         }
         let file = run.config().display().to_string();
         let mut model = Self::new(config.model, 0).map_err(|source| TransducerError::Config { file, source })?;

@@ -17,6 +17,7 @@ pub struct NetworkConfig {
     /// Outcomes of the label head: the symbols of the inventory, and `Copy`.
     pub outcomes: usize,
     /// Whether the label head has potentials between consecutive labels.
+    #[serde(default)]
     pub transitions: bool,
     /// Message passing and morphs. At least one stage.
     pub stages: Vec<StageConfig>,

@@ -217,7 +217,7 @@ fn wrong_uses_of_a_trained_model_are_refused() {
     let said = evaluate(&["--data", "file", "--json", "--predictions", "none/p.tsv"]);
     assert!(said.stdout.contains("\"n\":1"), "{}", said.stdout);
     fs::remove_file(sandbox.path("run/model.safetensors")).unwrap();
-    sandbox.run("infer", &["--run", "run", "a"]).fails_with(&["run/model.safetensors", "check the path"]);
+    sandbox.run("infer", &["--run", "run", "a"]).fails_with(&["run/model.safetensors", "not trained yet, or deleted"]);
 }
 
 #[cfg(unix)]

@@ -165,14 +165,15 @@ fn evaluation_as_json_is_one_line_of_figures_in_percent() {
         let said = sandbox.run("evaluate", &args).succeeds();
         assert_eq!((said.stdout.lines().count(), &said.stderr[..]), (1, ""));
         let figures: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&said.stdout).unwrap();
-        let mut keys = vec!["exact", "f1", "n", "ter", "wer"];
+        let mut keys = vec!["ece", "exact", "f1", "n", "ter", "wer"];
         if data != "strange.jsonl" {
-            keys.insert(2, "levels");
+            keys.insert(3, "levels");
             assert_eq!((&figures["levels"][0]["level"], &figures["levels"][0]["n"]), (&0.into(), &figures["n"]));
         }
         assert_eq!(figures.keys().collect::<Vec<_>>(), keys);
         let figure = |name: &str| figures[name].as_f64().unwrap();
         assert_eq!(figure("exact") + figure("wer"), 100.0);
+        assert!((0.0..=100.0).contains(&figure("ece")));
         let table = std::fs::read_to_string(sandbox.path("predicted.tsv")).unwrap();
         assert_eq!(table.lines().count() as f64, figure("n"));
         assert!(table.lines().all(|line| line.matches('\t').count() == 2), "{table}");
