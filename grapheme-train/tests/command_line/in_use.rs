@@ -165,9 +165,9 @@ fn evaluation_as_json_is_one_line_of_figures_in_percent() {
         let said = sandbox.run("evaluate", &args).succeeds();
         assert_eq!((said.stdout.lines().count(), &said.stderr[..]), (1, ""));
         let figures: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&said.stdout).unwrap();
-        let mut keys = vec!["exact", "f1", "n", "ter", "wer"];
+        let mut keys = vec!["ece", "exact", "f1", "n", "ter", "wer"];
         if data != "strange.jsonl" {
-            keys.insert(2, "levels");
+            keys.insert(3, "levels");
             assert_eq!((&figures["levels"][0]["level"], &figures["levels"][0]["n"]), (&0.into(), &figures["n"]));
         }
         assert_eq!(figures.keys().collect::<Vec<_>>(), keys);
