@@ -40,13 +40,21 @@ impl<'a, S: Scalar> Writing<'a, S> {
 
     /// `ln p(label | before)` for an output node; without a label before, [`NO_LABEL`]. `O(O)` with transitions, else constant.
     pub fn log_label(&self, row: usize, label: u32, before: u32) -> S {
-        self.log_unnormalised(row, label, before) - self.normaliser(row, before).ln()
+        let log = self.log_unnormalised(row, label, before);
+        if self.factors.is_none() { log } else { log - self.normaliser(row, before).ln() }
     }
 
     /// Adds the gradient of [`log_label`](Self::log_label) times `d`.
     pub fn add_gradient(&self, row: usize, label: u32, before: u32, d: S, upstream: &mut Upstream<S>) {
-        let total = self.log_unnormalised(row, label, before);
         let (symbol, copy) = self.outcomes(row, label);
+        if self.factors.is_none() && (symbol.is_none() || copy.is_none()) {
+            // One outcome writes it, and nothing else counts: most labels of most nodes.
+            if let Some(outcome) = symbol.or(copy) {
+                upstream.log_label[[row, outcome]] += d;
+            }
+            return;
+        }
+        let total = self.log_unnormalised(row, label, before);
         let before = self.place(before);
         for outcome in [symbol, copy].into_iter().flatten() {
             let log = self.morphed.log_label[[row, outcome]] + self.potential(before, outcome);
