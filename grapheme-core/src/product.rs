@@ -1,4 +1,4 @@
-//! Matrix products: all of a network's heavy work goes through the two functions of this file.
+//! Matrix products: all of a network's heavy work goes through this file.
 //!
 //! The kernel is that of the `gemm` crate. At the sizes of a training step, tens to hundreds of rows and 128 to 512
 //! columns, it runs at 70 to 110 Gflop/s on one core of the machine it was chosen on, where `matrixmultiply`, which

@@ -6,7 +6,7 @@
 use crate::data::{Example, LineFault, TargetUnits};
 use crate::decode::{Decoder, Hypothesis};
 use crate::lanes::Lanes;
-use crate::metrics::Score;
+use crate::metrics::{Score, calibration_error};
 use crate::reader::{Reading, Sight};
 use crate::run::{RunError, RunFolder};
 use crate::transducer::{Transducer, TransducerError};
@@ -57,6 +57,8 @@ pub struct Evaluation {
     pub loss: f64,
     /// How many those are: the rest has targets that the model cannot write.
     pub reached: usize,
+    /// Expected calibration error of the answers, in percent.
+    pub ece: f64,
     /// The answer to each example, with its best proposal alone.
     pub answers: Vec<Answer>,
 }
@@ -175,7 +177,10 @@ impl Ensemble {
                 reached += 1;
             }
         }
-        Ok(Evaluation { score, loss: loss / reached.max(1) as f64, reached, answers })
+        let right = answers.iter().zip(examples).map(|(answer, example)| answer.text() == example.target);
+        let sure = answers.iter().map(|answer| answer.proposals[0].confidence);
+        let ece = calibration_error(sure.zip(right));
+        Ok(Evaluation { score, loss: loss / reached.max(1) as f64, reached, ece, answers })
     }
 
     fn see<T: AsRef<str>>(&self, texts: &[T]) -> Result<Vec<Sight<'_>>, TransducerError> {

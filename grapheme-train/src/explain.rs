@@ -1,5 +1,6 @@
 //! What became of each node of a text: as columns for a terminal, and as a picture.
 
+use crate::output::xml;
 use crate::reader::{Outcome, Reading, Step};
 use grapheme_core::GraphBatch;
 use grapheme_core::graph::BatchError;
@@ -267,7 +268,7 @@ fn shown(text: &str) -> String {
 }
 
 fn text(out: &mut String, class: &str, x: f64, y: f64, text: &str) {
-    let _ = write!(out, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>", y + 5.0, escaped(text));
+    let _ = write!(out, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>", y + 5.0, xml(text));
 }
 
 fn rectangle(out: &mut String, style: &str, left: f64, middle: f64, width: f64) {
@@ -277,21 +278,6 @@ fn rectangle(out: &mut String, style: &str, left: f64, middle: f64, width: f64) 
 
 fn line(out: &mut String, x1: f64, y1: f64, x2: f64, y2: f64) {
     let _ = write!(out, "<path class=\"link\" d=\"M{x1:.1} {y1:.1}L{x2:.1} {y2:.1}\"/>");
-}
-
-/// A text in XML, which has no place for two code points that are characters elsewhere.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '\u{FFFE}' | '\u{FFFF}' => out.push('\u{FFFD}'),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -42,6 +42,26 @@ pub fn cell(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// A text as content of an XML element; what XML has no place for, control characters among it, as U+FFFD.
+///
+/// ```
+/// use grapheme_train::output::xml;
+/// assert_eq!(xml("a<b&c>\u{1}\u{ffff}"), "a&lt;b&amp;c&gt;\u{fffd}\u{fffd}");
+/// ```
+pub fn xml(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            c if c.is_control() || ('\u{fffe}'..='\u{ffff}').contains(&c) => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
 /// A word as it must be typed for a POSIX shell to pass it on unchanged.
 ///
 /// ```

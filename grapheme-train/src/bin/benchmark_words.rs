@@ -9,7 +9,6 @@ use grapheme_train::event::Event;
 use grapheme_train::file;
 use grapheme_train::job::{self, Existing};
 use grapheme_train::lanes::Lanes;
-use grapheme_train::metrics::calibration_error;
 use grapheme_train::output::{conclude, print, tell};
 use grapheme_train::prepare::{Source, Wishes, prepare_members};
 use grapheme_train::settings::TrainingSettings;
@@ -191,10 +190,6 @@ impl Cli {
         let (model, lanes) = (Ensemble::load(&out)?, Lanes::new(threads)?);
         let dev = jobs[0].prepared.dev.examples();
         let evaluation = model.evaluate(dev, &lanes)?;
-        let judged = evaluation.answers.iter().zip(dev);
-        let ece = calibration_error(
-            judged.map(|(answer, example)| (answer.proposals[0].confidence, answer.text() == example.target)),
-        );
         let mut members = Vec::new();
         for member in model.members() {
             let alone = Ensemble::from(member.clone()).evaluate(dev, &lanes)?;
@@ -202,7 +197,7 @@ impl Cli {
         }
         let figures = evaluation.score.figures();
         let parameters = model.members().iter().map(|member| param::count(&member.net)).sum();
-        Ok(Outcome { wer: figures.wer, ter: figures.ter, ece, members, parameters, seconds })
+        Ok(Outcome { wer: figures.wer, ter: figures.ter, ece: evaluation.ece, members, parameters, seconds })
     }
 }
 

@@ -6,7 +6,7 @@ use grapheme_train::data::{BadLines, Example, Loader};
 use grapheme_train::ensemble::{Answer, Ensemble};
 use grapheme_train::file;
 use grapheme_train::lanes::Lanes;
-use grapheme_train::metrics::{Figures, calibration_error};
+use grapheme_train::metrics::Figures;
 use grapheme_train::output::{cell, conclude, print, tell};
 use grapheme_train::report::{ErrorReport, Judged};
 use serde::Serialize;
@@ -89,10 +89,7 @@ fn evaluate(cli: &Cli) -> Result<()> {
         probability: Some(answer.proposals[0].confidence),
     });
     let report = ErrorReport::of(&judged.collect::<Vec<_>>(), model.units());
-    let sure = examples.iter().zip(&evaluation.answers);
-    let ece = calibration_error(
-        sure.map(|(example, answer)| (answer.proposals[0].confidence, answer.text() == example.target)),
-    );
+    let ece = evaluation.ece;
     let figures = &report.figures;
     let mut out = String::new();
     if cli.json {

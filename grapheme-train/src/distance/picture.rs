@@ -2,6 +2,7 @@
 
 use super::graph::{Direction, LabelledGraph};
 use super::path::Matching;
+use crate::output::xml;
 use std::fmt::Write as _;
 use thiserror::Error;
 
@@ -165,25 +166,10 @@ fn node(svg: &mut String, (x, y): (f64, f64), label: &str, colour: &str, title: 
         svg,
         "<g><title>{}</title><circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"13\" fill=\"white\" stroke=\"{colour}\" \
          stroke-width=\"3\"/><text x=\"{x:.1}\" y=\"{:.1}\" font-size=\"12\" text-anchor=\"middle\">{}</text></g>",
-        escape(title),
+        xml(title),
         y + 4.0,
-        escape(&short)
+        xml(&short)
     );
-}
-
-/// A text in XML, which holds no control characters at all.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            c if c.is_control() || ('\u{fffe}'..='\u{ffff}').contains(&c) => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 /// Places within one side: edges pull, nodes push (Fruchterman and Reingold, Graph drawing by force-directed placement,
