@@ -40,6 +40,7 @@ impl ModelSpec {
             None => units as f64,
         };
         let bytes = match self.loss.aligner {
+            Assignment::Monotone(_) if self.loss.streams().is_some() => 8.0,
             Assignment::Monotone(_) => 24.0,
             Assignment::Sinkhorn(_) => 72.0,
         };
@@ -88,7 +89,7 @@ mod tests {
         let (tiny, banded, words) = (spec(Preset::Tiny, None), spec(Preset::Tiny, Some(64)), spec(Preset::Words, None));
         assert_eq!(tiny.example_fault(&example(5000, 5000)), None);
         let found = tiny.example_fault(&example(20_000, 20_000));
-        assert_eq!(found, Some(LineFault::AlignmentTooLarge { nodes: 20_000, units: 20_000, gigabytes: 20 }));
+        assert_eq!(found, Some(LineFault::AlignmentTooLarge { nodes: 20_000, units: 20_000, gigabytes: 7 }));
         assert_eq!(banded.example_fault(&example(100_000, 100_000)), None);
         assert_eq!(tiny.text_fault(&"x".repeat(1_000_000)), None);
         let found = words.text_fault(&"é".repeat(500_000));

@@ -2,13 +2,14 @@
 
 use crate::data::LabelInventory;
 use crate::labelling::{Labelling, NO_LABEL, kind_of};
-use crate::loss::{Band, Banded, Gate, LossError, Predicted, StructuralLoss, Target, WeightedEdge};
+use crate::loss::{Band, Banded, Gate, Gates, LossError, Monotone, Predicted, StructuralLoss, Target, WeightedEdge};
 use crate::writing::Writing;
 use grapheme_core::graph::{Edge, NodeKind};
 use grapheme_core::network::{MorphedGraph, Upstream};
 use grapheme_core::{GraphBatch, Scalar};
 use ndarray::{Array2, ArrayView1};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A structural loss over the label inventory of a model.
 #[derive(Clone, Debug)]
@@ -81,16 +82,20 @@ impl Objective {
         let writing = Writing::new(morphed, task.labelling);
         for graph in 0..task.batch.graphs() {
             let example = Example { objective: self, task, morphed, writing: &writing, graph };
-            let predicted = example.predicted();
-            let nodes = task.labelling.targets[graph].len();
-            let answer = self.loss.evaluate(&predicted, &Target { nodes, edges: Vec::new(), chain: true })?;
-            let mut loss = answer.value.widen();
-            unconverged += usize::from(answer.alignment.status == crate::loss::Status::NotConverged);
-            if loss.is_finite() {
-                example.hand_up(&predicted, answer.gradient, &mut upstream);
-                if self.loss.gate == Gate::Cost {
-                    loss += example.merged(&mut upstream);
+            let mut loss = if let Some(method) = self.loss.streams() {
+                example.stream(method, &mut upstream)
+            } else {
+                let predicted = example.predicted();
+                let nodes = task.labelling.targets[graph].len();
+                let answer = self.loss.evaluate(&predicted, &Target { nodes, edges: Vec::new(), chain: true })?;
+                unconverged += usize::from(answer.alignment.status == crate::loss::Status::NotConverged);
+                if answer.value.is_finite() {
+                    example.hand_up(&predicted, answer.gradient, &mut upstream);
                 }
+                answer.value.widen()
+            };
+            if loss.is_finite() && self.loss.gate == Gate::Cost {
+                loss += example.merged(&mut upstream);
             }
             losses.push(loss);
         }
@@ -109,17 +114,58 @@ struct Example<'a, S> {
 }
 
 impl<S: Scalar> Example<'_, S> {
+    fn band(&self) -> Arc<Band> {
+        let n = self.morphed.topology.range(self.graph).len();
+        let m = self.task.labelling.targets[self.graph].len();
+        match self.objective.window {
+            Some(half_width) if m > half_width.saturating_mul(2) => Band::window(n, m, half_width),
+            _ => Band::dense(n, m),
+        }
+    }
+
+    /// What a gate says of each output node.
+    fn of_kept(&self, values: &[S]) -> Vec<S> {
+        let rows = self.morphed.topology.range(self.graph);
+        self.morphed.kept[rows].iter().map(|&c| values[c as usize]).collect()
+    }
+
+    /// The loss, and its gradient straight into what goes up into the network: what [`predicted`](Self::predicted) and
+    /// [`hand_up`](Self::hand_up) do for other losses, without their matrices.
+    fn stream(&self, method: Monotone, upstream: &mut Upstream<S>) -> f64 {
+        let start = self.morphed.topology.range(self.graph).start;
+        let target = &self.task.labelling.targets[self.graph];
+        let gates = &self.morphed.gates;
+        let (log_stay, log_merge) = (self.of_kept(&gates.log_stay), self.of_kept(&gates.log_merge));
+        let answer = self.objective.loss.stream(
+            method,
+            &self.band(),
+            Gates { log_stay: &log_stay, log_merge: &log_merge },
+            |i, j| self.writing.log_label(start + i, target[j], before(target, j)),
+            |i, j, d| {
+                if d != S::zero() {
+                    self.writing.add_gradient(start + i, target[j], before(target, j), d, upstream);
+                }
+            },
+        );
+        if answer.value.is_finite() {
+            self.hand_up_gates(&answer.log_stay, &answer.log_merge, upstream);
+        }
+        answer.value.widen()
+    }
+
+    fn hand_up_gates(&self, log_stay: &[S], log_merge: &[S], upstream: &mut Upstream<S>) {
+        let rows = self.morphed.topology.range(self.graph);
+        for (i, &c) in self.morphed.kept[rows].iter().enumerate() {
+            upstream.gates.log_stay[c as usize] += log_stay[i];
+            upstream.gates.log_merge[c as usize] += log_merge[i];
+        }
+    }
+
     fn predicted(&self) -> Predicted<S> {
         let rows = self.morphed.topology.range(self.graph);
         let target = &self.task.labelling.targets[self.graph];
-        let (n, m) = (rows.len(), target.len());
-        let band = match self.objective.window {
-            Some(half_width) if m > half_width.saturating_mul(2) => Band::window(n, m, half_width),
-            _ => Band::dense(n, m),
-        };
+        let band = self.band();
         let gates = &self.morphed.gates;
-        let of_kept =
-            |values: &[S]| -> Vec<S> { self.morphed.kept[rows.clone()].iter().map(|&c| values[c as usize]).collect() };
         let log_label =
             Banded::from_fn(&band, |i, j| self.writing.log_label(rows.start + i, target[j], before(target, j)));
         let kind = (self.objective.loss.node.kind > 0.0).then(|| {
@@ -128,8 +174,8 @@ impl<S: Scalar> Example<'_, S> {
             Banded::from_fn(&band, |i, j| shares[[i, kinds[j] as usize]])
         });
         Predicted {
-            log_stay: of_kept(&gates.log_stay),
-            log_merge: of_kept(&gates.log_merge),
+            log_stay: self.of_kept(&gates.log_stay),
+            log_merge: self.of_kept(&gates.log_merge),
             log_label,
             kind,
             edges: self.edges(),
@@ -177,11 +223,8 @@ impl<S: Scalar> Example<'_, S> {
         gradient: crate::loss::PredictedGradient<S>,
         upstream: &mut Upstream<S>,
     ) {
+        self.hand_up_gates(&gradient.log_stay, &gradient.log_merge, upstream);
         let rows = self.morphed.topology.range(self.graph);
-        for (i, &c) in self.morphed.kept[rows.clone()].iter().enumerate() {
-            upstream.gates.log_stay[c as usize] += gradient.log_stay[i];
-            upstream.gates.log_merge[c as usize] += gradient.log_merge[i];
-        }
         let target = &self.task.labelling.targets[self.graph];
         let band = predicted.log_label.band();
         for i in 0..rows.len() {

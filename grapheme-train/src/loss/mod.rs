@@ -9,10 +9,12 @@ pub mod band;
 pub mod clique;
 pub mod edge;
 mod node;
+mod stream;
 mod structural;
 
 pub use align::{Alignment, Assignment, Monotone, SettingError, Sinkhorn, Status};
 pub use band::{Band, Banded};
 pub use edge::WeightedEdge;
 pub use node::{Activation, NodeWeights};
+pub use stream::{Gates, Streamed};
 pub use structural::{Evaluation, Gate, LossError, Parts, Predicted, PredictedGradient, StructuralLoss, Target};
