@@ -42,8 +42,14 @@ struct Case {
 impl Case {
     fn new(stages: &[(&[RoundKind], usize)], closing: Closing, dropout: f64) -> Self {
         let stages = stages.iter().map(|&(rounds, slots)| StageConfig { rounds: rounds.to_vec(), slots }).collect();
-        let config =
-            NetworkConfig { stages, dropout, embedding_dropout: dropout, transitions: true, ..NetworkConfig::tiny(4) };
+        let config = NetworkConfig {
+            stages,
+            dropout,
+            embedding_dropout: dropout,
+            isolation: dropout,
+            transitions: true,
+            ..NetworkConfig::tiny(4)
+        };
         let mut net = GraphTransformNet::new(&config, 3).unwrap();
         // Thresholds near the similarities, so that some candidates merge and some stay.
         param::each_mut(&mut net, |name, _, values| {

@@ -25,10 +25,18 @@ pub struct Wishes {
     pub window: Option<usize>,
     /// Whether there are potentials between consecutive labels.
     pub transitions: bool,
-    /// Features a node, if not those of the preset.
+    /// Features a node, if not those of the recipe.
     pub width: Option<usize>,
-    /// Dropout of messages, if not that of the preset.
+    /// Dropout of messages, if not that of the recipe.
     pub dropout: Option<f64>,
+    /// Probability that an example passes without messages, if not that of the recipe.
+    pub isolation: Option<f64>,
+    /// Passes over the training examples, if not those of the recipe.
+    pub epochs: Option<usize>,
+    /// Examples a step, if not those of the recipe.
+    pub batch: Option<usize>,
+    /// Examples a lane, if not those of the recipe.
+    pub lane: Option<usize>,
 }
 
 impl Default for Wishes {
@@ -44,6 +52,10 @@ impl Default for Wishes {
             transitions: false,
             width: None,
             dropout: None,
+            isolation: None,
+            epochs: None,
+            batch: None,
+            lane: None,
         }
     }
 }
@@ -85,7 +97,8 @@ const MOST_SLOTS: usize = 8;
 /// the log probability of a unit that was not thought of.
 const INSERTION: f64 = 10.0;
 
-/// Loads the examples and settles every setting.
+/// Loads the examples and settles every setting; those of `training` that the recipe names are replaced by `wishes`, or
+/// by the recipe for so many examples.
 ///
 /// # Errors
 /// [`DataError`] naming file, line and cure.
@@ -93,7 +106,7 @@ pub fn prepare(
     source: &Source,
     bad_lines: BadLines,
     wishes: Wishes,
-    training: TrainingSettings,
+    mut training: TrainingSettings,
 ) -> Result<Prepared, DataError> {
     let loader = Loader { bad_lines, ..Loader::default() };
     let (train, dev) = match source {
@@ -116,8 +129,24 @@ pub fn prepare(
         LossName::Graph => EstimatorName::Pathwise,
     });
     let mut network = wishes.preset.network(labels.outcomes(), wishes.slots.unwrap_or(1));
-    network.width = wishes.width.unwrap_or(network.width);
-    network.dropout = wishes.dropout.unwrap_or(network.dropout);
+    let recipe = wishes.preset.recipe(train.examples().len());
+    network.width = wishes.width.unwrap_or(recipe.width);
+    network.dropout = wishes.dropout.unwrap_or(recipe.dropout);
+    network.isolation = wishes.isolation.unwrap_or(recipe.isolation);
+    training.epochs = wishes.epochs.unwrap_or(recipe.epochs);
+    training.batch = wishes.batch.unwrap_or(recipe.batch);
+    training.lane = wishes.lane.unwrap_or(recipe.lane);
+    if recipe != wishes.preset.recipe(usize::MAX) {
+        notes.push(format!(
+            "Recipe: for {} examples, width {}, dropout {}, isolation {}, {} epochs in batches of {}.",
+            train.examples().len(),
+            network.width,
+            network.dropout,
+            network.isolation,
+            training.epochs,
+            training.batch
+        ));
+    }
     network.transitions = wishes.transitions;
     let loss = loss_for(wishes.loss, estimator);
     let mut model = ModelSpec { units, labels, network, estimator, loss, window: wishes.window };

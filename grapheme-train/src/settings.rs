@@ -169,6 +169,43 @@ impl Preset {
             temperature: 1.0,
             dropout: if self == Self::Tiny { 0.0 } else { 0.2 },
             embedding_dropout: if self == Self::Tiny { 0.0 } else { 0.1 },
+            isolation: 0.0,
         }
     }
+
+    /// How it is trained on so many examples.
+    pub fn recipe(self, examples: usize) -> Recipe {
+        let (Self::Words | Self::Dilated) = self else {
+            let dropout = if self == Self::Tiny { 0.0 } else { 0.2 };
+            return Recipe { width: self.network(1, 1).width, dropout, ..RECIPES[RECIPES.len() - 1].1 };
+        };
+        let (_, recipe) = RECIPES.iter().find(|(most, _)| examples <= *most).unwrap_or(&RECIPES[RECIPES.len() - 1]);
+        *recipe
+    }
 }
+
+/// What depends on how many examples there are: with fewer, a smaller network that is isolated more often, and more passes
+/// in smaller batches, so that the number of steps stays about the same.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Recipe {
+    /// Features a node.
+    pub width: usize,
+    /// Dropout of messages.
+    pub dropout: f64,
+    /// Probability that an example passes without messages.
+    pub isolation: f64,
+    /// Passes over the examples.
+    pub epochs: usize,
+    /// Examples a step.
+    pub batch: usize,
+    /// Examples a lane.
+    pub lane: usize,
+}
+
+/// By the most examples that each is for; found on 6 to 15 languages of pronunciations (`docs/words.md`).
+const RECIPES: [(usize, Recipe); 4] = [
+    (250, Recipe { width: 64, dropout: 0.5, isolation: 0.75, epochs: 60, batch: 4, lane: 4 }),
+    (750, Recipe { width: 96, dropout: 0.4, isolation: 0.5, epochs: 25, batch: 8, lane: 4 }),
+    (1_800, Recipe { width: 128, dropout: 0.3, isolation: 0.3, epochs: 15, batch: 16, lane: 8 }),
+    (usize::MAX, Recipe { width: 128, dropout: 0.2, isolation: 0.0, epochs: 10, batch: 32, lane: 16 }),
+];

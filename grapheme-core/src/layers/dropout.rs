@@ -19,7 +19,13 @@ impl DropoutKeys {
     }
 }
 
-/// Sets each value to zero with probability `rate` and scales the others by `1 / (1 - rate)` (Srivastava et al., 2014).
+/// Sets each value to zero with probability `rate` and scales the others by `1 / (1 - rate)` (Srivastava et al., 2014);
+/// with probability `isolation`, all values of an example.
+///
+/// Isolation is one coin an example, the same at every site. Where messages are masked, an isolated example is one whose
+/// nodes do not hear of each other, so the layers above learn what can be told from a node alone, besides what its
+/// surroundings add: stochastic depth (Huang et al., 2016) with all rounds dropped together. Nothing is scaled up for it,
+/// since an example that is not isolated is what the network sees in use.
 ///
 /// The mask is diagonal, so [`apply`](Self::apply) is the forward and the backward pass alike.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,12 +34,19 @@ pub struct Dropout {
     pub site: u64,
     /// Probability of dropping, in [0, 1); rounded to a multiple of 2^-16.
     pub rate: f64,
+    /// Probability that all values of an example are dropped.
+    pub isolation: f64,
 }
+
+/// The fork of an example's stream that the coin of isolation is drawn from: the number of no site.
+const COIN: u64 = u64::MAX;
 
 impl Dropout {
     /// Masks the rows of `x` in place, or leaves it alone outside training.
     pub fn apply<S: Scalar>(&self, x: &mut Array2<S>, pass: Pass<'_>) {
-        let (Some(DropoutKeys(streams)), true) = (pass.dropout, self.rate > 0.0) else { return };
+        let (Some(DropoutKeys(streams)), true) = (pass.dropout, self.rate > 0.0 || self.isolation > 0.0) else {
+            return;
+        };
         // Four values share one 64-bit number: sixteen bits each.
         let threshold = (self.rate * 65_536.0).round().min(65_535.0);
         let scale = S::lit(65_536.0 / (65_536.0 - threshold));
@@ -41,9 +54,14 @@ impl Dropout {
         let width = x.ncols();
         let values = x.as_slice_mut().expect("activations are stored in row-major order");
         for (graph, stream) in streams.iter().enumerate().take(pass.topology.graphs()) {
-            let stream = stream.fork(self.site);
             let rows = pass.topology.range(graph);
-            for (i, group) in values[rows.start * width..rows.end * width].chunks_mut(4).enumerate() {
+            let values = &mut values[rows.start * width..rows.end * width];
+            if self.isolates(stream) {
+                values.fill(S::zero());
+                continue;
+            }
+            let stream = stream.fork(self.site);
+            for (i, group) in values.chunks_mut(4).enumerate() {
                 let mut bits = stream.at(i as u64);
                 for value in group {
                     *value = if bits & 0xFFFF < threshold { S::zero() } else { *value * scale };
@@ -51,6 +69,11 @@ impl Dropout {
                 }
             }
         }
+    }
+
+    /// Whether an example is dropped whole, by its stream.
+    fn isolates(&self, stream: &Stream) -> bool {
+        self.isolation > 0.0 && ((stream.fork(COIN).at(0) >> 11) as f64) < self.isolation * (1u64 << 53) as f64
     }
 }
 
@@ -60,10 +83,14 @@ mod tests {
     use crate::graph::Topology;
 
     fn masked(lengths: &[usize], examples: &[u64], rate: f64) -> Array2<f64> {
+        masked_at(3, lengths, examples, rate, 0.0)
+    }
+
+    fn masked_at(site: u64, lengths: &[usize], examples: &[u64], rate: f64, isolation: f64) -> Array2<f64> {
         let topology = Topology::chains(lengths.iter().copied()).unwrap();
         let keys = DropoutKeys::new(&Stream::new(5).fork(1), examples.iter().copied());
         let mut x = Array2::ones((topology.nodes(), 10));
-        Dropout { site: 3, rate }.apply(&mut x, Pass { topology: &topology, dropout: Some(&keys) });
+        Dropout { site, rate, isolation }.apply(&mut x, Pass { topology: &topology, dropout: Some(&keys) });
         x
     }
 
@@ -80,5 +107,23 @@ mod tests {
         // 100,000 values of variance 0.25: four standard errors are 6.3e-3.
         assert!((x.mean().unwrap() - 1.0).abs() < 6.4e-3);
         assert!(x.iter().all(|&v| v == 0.0 || (v - 1.25).abs() < 1e-4));
+    }
+    #[test]
+    fn isolation_drops_whole_examples_the_same_ones_at_every_site() {
+        let examples: Vec<u64> = (0..2000).collect();
+        let lengths = vec![2; examples.len()];
+        let isolated = |site| -> Vec<bool> {
+            let x = masked_at(site, &lengths, &examples, 0.3, 0.4);
+            let rows = x.as_slice().unwrap().chunks(20);
+            rows.map(|values| values.iter().all(|&v| v == 0.0)).collect()
+        };
+        let first = isolated(1);
+        assert_eq!(first, isolated(2));
+        // Four standard errors are 0.044.
+        let share = first.iter().filter(|&&all| all).count() as f64 / 2000.0;
+        assert!((share - 0.4).abs() < 0.044, "{share}");
+        // What is not isolated is masked as it would be without isolation.
+        let (with, without) = (masked_at(1, &[5], &[7], 0.3, 0.4), masked_at(1, &[5], &[7], 0.3, 0.0));
+        assert!(first[7] == with.iter().all(|&v| v == 0.0) && (first[7] || with == without));
     }
 }

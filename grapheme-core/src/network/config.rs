@@ -29,6 +29,9 @@ pub struct NetworkConfig {
     pub dropout: f64,
     /// Dropout of the embedding.
     pub embedding_dropout: f64,
+    /// Probability that an example passes without messages in training: see [`Dropout`](crate::layers::Dropout).
+    #[serde(default)]
+    pub isolation: f64,
 }
 
 /// One stage: rounds of message passing, then a morph.
@@ -74,6 +77,7 @@ impl NetworkConfig {
             temperature: 1.0,
             dropout: 0.0,
             embedding_dropout: 0.0,
+            isolation: 0.0,
         }
     }
 
@@ -109,6 +113,8 @@ impl NetworkConfig {
         number("dropout", self.dropout, (0.0..1.0).contains(&self.dropout), "at least 0 and below 1")?;
         let rate = self.embedding_dropout;
         number("embedding_dropout", rate, (0.0..1.0).contains(&rate), "at least 0 and below 1")?;
+        let rate = self.isolation;
+        number("isolation", rate, (0.0..1.0).contains(&rate), "at least 0 and below 1")?;
         let weights = self.weights();
         number(
             "number of parameters",

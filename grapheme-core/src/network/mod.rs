@@ -62,16 +62,16 @@ impl<S: Scalar> GraphTransformNet<S> {
         let stream = Stream::new(seed);
         let d = config.width;
         let mut site = 0;
-        let mut dropout = |rate| {
+        let mut dropout = |rate, isolation| {
             site += 1;
-            Dropout { site, rate }
+            Dropout { site, rate, isolation }
         };
-        let embedding_dropout = dropout(config.embedding_dropout);
+        let embedding_dropout = dropout(config.embedding_dropout, 0.0);
         let embedding = HashedEmbedding::new(config.buckets, config.hashes, d, &mut stream.fork(0));
         let stages = config.stages.iter().enumerate().map(|(i, stage)| {
             let mut stream = stream.fork(i as u64 + 1);
-            let rounds =
-                stage.rounds.iter().map(|&kind| Round::new(kind, d, dropout(config.dropout), &mut stream)).collect();
+            let mut messages = || dropout(config.dropout, config.isolation);
+            let rounds = stage.rounds.iter().map(|&kind| Round::new(kind, d, messages(), &mut stream)).collect();
             let morph = Morph::new(d, stage.slots, config.gate_rank, config.temperature, &mut stream);
             Stage { rounds, morph }
         });

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use grapheme_core::param;
-use grapheme_train::data::{BadLines, Loader};
+use grapheme_core::{Stream, param};
+use grapheme_train::data::{BadLines, Example, Loader};
 use grapheme_train::ensemble::Ensemble;
 use grapheme_train::event::Event;
 use grapheme_train::file;
@@ -12,6 +12,7 @@ use grapheme_train::lanes::Lanes;
 use grapheme_train::output::{conclude, print, tell};
 use grapheme_train::prepare::{Source, Wishes, prepare_members};
 use grapheme_train::settings::TrainingSettings;
+use rand::seq::index::sample;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -41,13 +42,13 @@ struct Cli {
     /// Models a language, used as one
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     members: u16,
-    /// Learn from the first so many words alone [default: all]
+    /// Learn from so many words alone, drawn by the seed [default: all]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     words: Option<u32>,
-    /// Passes over the training examples
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-    epochs: u32,
-    /// Dropout of messages, in [0, 1) [default: the preset's]
+    /// Passes over the training examples [default: by their number]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: Option<u32>,
+    /// Dropout of messages, in [0, 1) [default: by the number of words]
     #[arg(long, allow_negative_numbers = true)]
     dropout: Option<f64>,
     /// Threads; 0 for one a core. Does not change the result
@@ -62,7 +63,7 @@ const EXAMPLES: &str = "\
 Examples:
   benchmark_words --data \"$GRAPHEME_DATA/g2p\"                                        one model a language
   benchmark_words --data \"$GRAPHEME_DATA/g2p\" --members 3 --seeds 1,2,3 --out runs/sets   sets of three, three times
-  benchmark_words --data \"$GRAPHEME_DATA/g2p\" --words 100 --epochs 100 --out runs/few      little data";
+  benchmark_words --data \"$GRAPHEME_DATA/g2p\" --words 100 --seeds 1,2,3 --out runs/few     little data";
 
 /// What came out for one language and seed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -130,7 +131,10 @@ impl Cli {
 
     /// What the results depend on besides language and seed.
     fn settings(&self) -> String {
-        let mut name = format!("members-{}-epochs-{}", self.members, self.epochs);
+        let mut name = format!("members-{}", self.members);
+        if let Some(epochs) = self.epochs {
+            let _ = write!(name, "-epochs-{epochs}");
+        }
         if let Some(words) = self.words {
             let _ = write!(name, "-words-{words}");
         }
@@ -166,8 +170,9 @@ impl Cli {
         if let Some(words) = self.words {
             let loader = Loader { bad_lines: BadLines::Stop, ..Loader::default() };
             let all = loader.file(&train)?;
-            let few = all.examples().iter().take(words as usize);
-            let rows: String = few.map(|example| format!("{}\t{}\n", example.input, example.target)).collect();
+            let few = draw(all.examples(), words as usize, seed);
+            let rows: String =
+                few.into_iter().map(|example| format!("{}\t{}\n", example.input, example.target)).collect();
             std::fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
             train = out.join("train.tsv");
             file::replace(&train, rows.as_bytes())?;
@@ -179,8 +184,9 @@ impl Cli {
             job::reopen(&out)?
         } else {
             let source = Source::Files { train, dev: path("dev") };
-            let wishes = Wishes { dropout: self.dropout, ..Wishes::default() };
-            let training = TrainingSettings { seed, epochs: self.epochs as usize, ..TrainingSettings::default() };
+            let epochs = self.epochs.map(|n| n as usize);
+            let wishes = Wishes { dropout: self.dropout, epochs, ..Wishes::default() };
+            let training = TrainingSettings { seed, ..TrainingSettings::default() };
             let members = prepare_members(&source, BadLines::Stop, wishes, training, usize::from(self.members))?;
             job::begin(&out, members, Existing::Refuse)?
         };
@@ -199,6 +205,13 @@ impl Cli {
         let parameters = model.members().iter().map(|member| param::count(&member.net)).sum();
         Ok(Outcome { wer: figures.wer, ter: figures.ter, ece: evaluation.ece, members, parameters, seconds })
     }
+}
+
+/// So many of the examples, or all if there are fewer, in their order. A file is often sorted, so its beginning is no sample.
+fn draw(examples: &[Example], count: usize, seed: u64) -> Vec<&Example> {
+    let mut drawn = sample(&mut Stream::new(seed), examples.len(), count.min(examples.len())).into_vec();
+    drawn.sort_unstable();
+    drawn.into_iter().map(|i| &examples[i]).collect()
 }
 
 /// Languages down, figures across, and the means over languages at the end.
@@ -275,6 +288,21 @@ mod tests {
         let table = table(&languages, &results).unwrap();
         assert!(table.contains("| a | 2 | 11.00 | 10.00 to 12.00 |"), "{table}");
         assert!(table.contains("| macro | 2 | 17.00 | 15.00 to 19.00 | 1.00 | 0.00 | 17.00, 18.00 | 2 |"), "{table}");
+    }
+
+    #[test]
+    fn words_are_drawn_by_the_seed_and_each_once() {
+        let example =
+            |i: usize| Example { id: i.to_string(), level: None, input: String::new(), target: String::new() };
+        let examples: Vec<Example> = (0..50).map(example).collect();
+        let drawn = |seed| -> Vec<usize> {
+            draw(&examples, 20, seed).into_iter().map(|example| example.id.parse().unwrap()).collect()
+        };
+        assert_eq!(drawn(1).len(), 20);
+        assert!(drawn(1).is_sorted_by(|a, b| a < b));
+        assert_eq!(drawn(1), drawn(1));
+        assert_ne!(drawn(1), drawn(2));
+        assert_eq!(draw(&examples, 100, 1).len(), 50);
     }
 
     #[test]

@@ -71,12 +71,16 @@ struct Cli {
     /// Potentials between consecutive labels
     #[arg(long)]
     transitions: bool,
-    /// Features a node [default: the preset's]
+    /// Features a node [default: by the number of examples]
     #[arg(long)]
     width: Option<usize>,
-    /// Dropout of messages, in [0, 1) [default: the preset's]
+    /// Dropout of messages, in [0, 1) [default: by the number of examples]
     #[arg(long, allow_negative_numbers = true)]
     dropout: Option<f64>,
+    /// Probability that an example passes without messages in training, in [0, 1): for few examples [default: by their
+    /// number]
+    #[arg(long, allow_negative_numbers = true)]
+    isolation: Option<f64>,
     /// Models to train and use as one: recurrent, dilated, and with tokens decomposed, in turn
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     members: u16,
@@ -86,18 +90,19 @@ struct Cli {
     /// Threads; 0 for one a core. Does not change the result
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
-    /// Passes over the training examples
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-    epochs: u32,
+    /// Passes over the training examples [default: by their number; 10 if there are many]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    epochs: Option<u32>,
     /// Stop after so many minutes; the learning rate then falls with the clock
     #[arg(long, allow_negative_numbers = true)]
     minutes: Option<f64>,
-    /// Examples a step
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
-    batch: u32,
-    /// Examples a lane, the unit of work of a thread; part of the result, as the order of sums depends on it
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
-    lane: u32,
+    /// Examples a step [default: by their number; 32 if there are many]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: Option<u32>,
+    /// Examples a lane, the unit of work of a thread; part of the result, as the order of sums depends on it [default: by
+    /// their number; 16 if there are many]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    lane: Option<u32>,
     /// Highest learning rate
     #[arg(long, default_value_t = 3e-3, allow_negative_numbers = true)]
     rate: f64,
@@ -221,13 +226,14 @@ impl Cli {
             transitions: self.transitions,
             width: self.width,
             dropout: self.dropout,
+            isolation: self.isolation,
+            epochs: self.epochs.map(|n| n as usize),
+            batch: self.batch.map(|n| n as usize),
+            lane: self.lane.map(|n| n as usize),
         };
         let mut training = TrainingSettings {
             seed: self.seed,
-            epochs: self.epochs as usize,
             minutes: self.minutes,
-            batch: self.batch as usize,
-            lane: self.lane as usize,
             clip: self.clip,
             patience: self.patience,
             ..TrainingSettings::default()

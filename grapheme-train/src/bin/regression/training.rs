@@ -61,10 +61,10 @@ fn run(
     threads: usize,
 ) -> Result<End> {
     // The preset has no dropout, and dropout is part of what can go wrong.
-    let wishes = Wishes { preset: Preset::Tiny, loss, dropout: Some(0.1), ..Wishes::default() };
-    let settings = TrainingSettings { epochs, ..TrainingSettings::default() };
+    let (preset, epochs) = (Preset::Tiny, Some(epochs));
+    let wishes = Wishes { preset, loss, dropout: Some(0.1), epochs, ..Wishes::default() };
     let source = Source::Folder(data.to_owned());
-    let prepared = prepare(&source, BadLines::Stop, wishes, settings);
+    let prepared = prepare(&source, BadLines::Stop, wishes, TrainingSettings::default());
     let Prepared { config, train, dev, .. } = prepared.with_context(|| {
         format!("the data of the baseline, {}, are missing: run this in the project's folder", data.display())
     })?;
