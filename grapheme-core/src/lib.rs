@@ -17,7 +17,7 @@ pub mod product;
 pub mod random;
 pub mod scalar;
 
-pub use graph::{GraphBatch, GraphemeGraph};
+pub use graph::{GraphBatch, GraphemeGraph, Topology};
 pub use medium::{Boundary, GradientMedium, Vacuum};
 pub use morph::MergeHistory;
 pub use network::{GraphTransformNet, NetworkConfig};

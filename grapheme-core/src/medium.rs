@@ -1,5 +1,7 @@
 //! What a gradient crosses between two layers.
 
+use crate::graph::Topology;
+use crate::network::{GraphTransformNet, MorphedGraph, Trace, Upstream};
 use crate::scalar::Scalar;
 use ndarray::Array2;
 
@@ -19,8 +21,25 @@ pub trait GradientMedium<S: Scalar>: Sync {
     /// What the medium records during one backward pass.
     type Trace: Default + Send;
 
-    /// Carries `gradient` (nodes x width) across `boundary`, in place.
-    fn cross(&self, boundary: Boundary, gradient: &mut Array2<S>, trace: &mut Self::Trace);
+    /// Carries `gradient` (nodes x width) across `boundary`, in place; `topology` says who is joined to whom among its rows.
+    fn cross(&self, boundary: Boundary, topology: &Topology, gradient: &mut Array2<S>, trace: &mut Self::Trace);
+
+    /// Runs the whole backward pass of `net` under this medium, as [`GraphTransformNet::backward`] does by one crossing a
+    /// boundary. A medium that carries more than one real gradient (complex amplitudes) runs its own.
+    fn carry(
+        &self,
+        net: &GraphTransformNet<S>,
+        trace: Trace<'_, S>,
+        morphed: &MorphedGraph<S>,
+        upstream: Upstream<S>,
+        record: &mut Self::Trace,
+        grad: &mut GraphTransformNet<S>,
+    ) -> Array2<S>
+    where
+        Self: Sized,
+    {
+        net.backward(trace, morphed, upstream, self, record, grad)
+    }
 }
 
 /// The medium that changes nothing: ordinary backpropagation. Zero-sized, and its crossing compiles to nothing.
@@ -31,5 +50,5 @@ impl<S: Scalar> GradientMedium<S> for Vacuum {
     type Trace = ();
 
     #[inline(always)]
-    fn cross(&self, _: Boundary, _: &mut Array2<S>, (): &mut ()) {}
+    fn cross(&self, _: Boundary, _: &Topology, _: &mut Array2<S>, (): &mut ()) {}
 }
