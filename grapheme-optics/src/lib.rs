@@ -2,7 +2,9 @@
 //!
 //! [`grapheme_core`] calls a medium between each two layers of the backward pass and knows nothing else about it. The seam
 //! is [`GradientMedium`], and [`Vacuum`] is the medium that changes nothing; both are core's and only re-exported. [`media`]
-//! holds the physics of one crossing, with a ledger of its energy.
+//! holds the physics of one crossing, with a ledger of its energy; [`Medium`] is what stands at all boundaries in one step,
+//! complex amplitudes and light guides included; [`Optics`] makes it from [`settings`] and learns from step to step, its
+//! [`gates`] by hypergradient.
 //!
 //! A medium is a value with one method. This one leaves the gradient alone and notes its energy, `||g||^2`:
 //!
@@ -38,6 +40,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod diagnosis;
+pub mod gates;
+pub mod lens;
 pub mod media;
+pub mod medium;
+pub mod optics;
+pub mod rays;
+pub mod settings;
+pub mod zspace;
+
+pub use medium::Medium;
+pub use optics::Optics;
+pub use settings::{Layout, OpticsError, OpticsSettings};
 
 pub use grapheme_core::{Boundary, GradientMedium, Vacuum};

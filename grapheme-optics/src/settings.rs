@@ -313,9 +313,11 @@ impl OpticsSettings {
     pub fn check(&self, layout: &Layout) -> Result<(), OpticsError> {
         let last = layout.boundaries().saturating_sub(1);
         let boundaries = |path: &str, window: Option<[usize; 2]>| match window {
-            Some([from, to]) if from > to || to > last => {
-                refuse(format!("{path}.boundaries"), format!("[{from}, {to}]"), format!("two boundaries from 0 to {last}, the smaller first"))
-            }
+            Some([from, to]) if from > to || to > last => refuse(
+                format!("{path}.boundaries"),
+                format!("[{from}, {to}]"),
+                format!("two boundaries from 0 to {last}, the smaller first"),
+            ),
             _ => Ok(()),
         };
         for (i, layer) in self.layers.iter().enumerate() {
@@ -340,7 +342,8 @@ impl OpticsSettings {
         if let Some(gates) = &self.gates {
             gates.check(last)?;
             if self.energy_band.is_some() {
-                let expected = "left out where there is an energy_band, which undoes what gates do: use gates.penalty instead";
+                let expected =
+                    "left out where there is an energy_band, which undoes what gates do: use gates.penalty instead";
                 return refuse("gates".into(), "both", expected);
             }
             if !self.guides.is_empty() {
@@ -370,7 +373,11 @@ impl OpticLayer {
         if let Some([from, to]) = self.steps
             && (from > to || from == 0)
         {
-            return refuse(format!("{path}.steps"), format!("[{from}, {to}]"), "two steps from 1 on, the smaller first");
+            return refuse(
+                format!("{path}.steps"),
+                format!("[{from}, {to}]"),
+                "two steps from 1 on, the smaller first",
+            );
         }
         value(path, "transparency", &self.transparency, 0.0, 1.0, "a number from 0 to 1")?;
         value(path, "absorption", &self.absorption, 0.0, f64::MAX, "a number of at least 0")?;
@@ -380,7 +387,11 @@ impl OpticLayer {
         value(path, "message_phase", &self.message_phase, f64::MIN, f64::MAX, "a finite number")?;
         if let Some([low, high]) = self.fourier {
             if !(0.0 <= low && low < high && high <= 1.0) {
-                return refuse(format!("{path}.fourier"), format!("[{low}, {high}]"), "two shares from 0 to 1, the smaller first");
+                return refuse(
+                    format!("{path}.fourier"),
+                    format!("[{low}, {high}]"),
+                    "two shares from 0 to 1, the smaller first",
+                );
             }
             let only = [&self.diffusion, &self.phase, &self.message_phase].iter().all(|value| value.is_always(0.0));
             if !only {
@@ -422,7 +433,10 @@ impl GateSettings {
     fn check(&self, last: usize) -> Result<(), OpticsError> {
         let [from, to] = self.boundaries;
         if from > to || to >= last {
-            let expected = format!("two boundaries from 0 to {}, the smaller first: the loss reads the merge gates beside the last", last.saturating_sub(1));
+            let expected = format!(
+                "two boundaries from 0 to {}, the smaller first: the loss reads the merge gates beside the last",
+                last.saturating_sub(1)
+            );
             return refuse("gates.boundaries".into(), format!("[{from}, {to}]"), expected);
         }
         if !(self.initial > 0.0 && self.initial < 1.0) {
