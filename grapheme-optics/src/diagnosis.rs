@@ -141,7 +141,8 @@ pub fn diagnose(steps: &[Step<'_>], layers: &[String]) -> Vec<Verdict> {
                 say(Complaint::Conflict, b, b, coherence.since(|c| c < 0.1), coherence.median(), advice);
             }
         }
-        // Layer b + 1 lies between this boundary and the next. A morph changes the rows, but not by such factors.
+        // Layer b + 1 lies between this boundary and the next. A morph changes the rows, but not by such factors. The loss tells
+        // the gates of the last morph besides, below the last boundary: that energy no layer made.
         if b + 1 < boundaries {
             let gain = Series::of(&steps, |figures| {
                 let above = leaves(&figures[b + 1]);
@@ -150,15 +151,16 @@ pub fn diagnose(steps: &[Step<'_>], layers: &[String]) -> Vec<Verdict> {
             if gain.median() < 1.0 / STEEP {
                 let advice = "Give it a residual connection, a guide past it, or an energy_band below it.";
                 say(Complaint::Fades, b, b + 1, gain.since(|g| g < 1.0 / STEEP), gain.median(), advice);
-            } else if gain.median() > STEEP {
+            } else if gain.median() > STEEP && b + 2 < boundaries {
                 let advice = "Set an energy_band below it, or a layer of less transparency.";
                 say(Complaint::Amplifies, b, b + 1, gain.since(|g| g > STEEP), gain.median(), advice);
             }
         }
     }
-    if boundaries > 1 {
+    // From the boundary below the last morph, where all that the loss says has come together.
+    if boundaries > 2 {
         let way = Series::of(&steps, |figures| {
-            let above = leaves(&figures[boundaries - 1]);
+            let above = leaves(&figures[boundaries - 2]);
             if above > 0.0 { arrives(&figures[0]) / above } else { 1.0 }
         });
         let median = way.median();

@@ -6,6 +6,9 @@
 //! complex amplitudes and light guides included; [`Optics`] makes it from [`settings`] and learns from step to step, its
 //! [`gates`] by hypergradient.
 //!
+//! [`rays`] follows single paths of a gradient through a network, [`diagnosis`] puts the figures of a run into words. Apart from
+//! networks stand [`lens`], rays in an index field with their adjoint, and [`zspace`], the same rays over a loss.
+//!
 //! A medium is a value with one method. This one leaves the gradient alone and notes its energy, `||g||^2`:
 //!
 //! ```

@@ -338,6 +338,11 @@ impl OpticsSettings {
         if let Some(band) = &self.energy_band {
             boundaries("energy_band", band.boundaries)?;
             ordered("energy_band", band.low, band.high)?;
+            let turns = |layer: &OpticLayer| !(layer.phase.is_always(0.0) && layer.message_phase.is_always(0.0));
+            if self.layers.iter().any(turns) || self.guides.iter().any(|guide| !guide.phase.is_always(0.0)) {
+                let expected = "left out where there are phases: it would scale the parts of an amplitude apart";
+                return refuse("energy_band".into(), "both", expected);
+            }
         }
         if let Some(gates) = &self.gates {
             gates.check(last)?;

@@ -77,12 +77,18 @@ fn a_layer_that_fades_or_amplifies_is_named_with_its_step() {
 }
 
 #[test]
+fn what_the_loss_tells_the_gates_of_the_last_morph_is_no_amplification() {
+    assert_eq!(run(|_, f| scale(f, 5, |_| 1e4)), []);
+    only(&run(|_, f| scale(f, 5, |_| 1e-4)), Complaint::Fades, 4, "layer-5", 1);
+}
+
+#[test]
 fn vanishing_and_exploding_without_any_steep_layer() {
-    only(&run(|_, f| scale(f, 5, |b| 30_f64.powi(b as i32 - 5))), Complaint::Vanishing, 0, "layer-0", 1);
+    only(&run(|_, f| scale(f, 5, |b| 50_f64.powi(b as i32 - 5))), Complaint::Vanishing, 0, "layer-0", 1);
     only(
         &run(|step, f| {
             if step >= 8 {
-                scale(f, 5, |b| 30_f64.powi(5 - b as i32))
+                scale(f, 5, |b| 50_f64.powi(5 - b as i32))
             }
         }),
         Complaint::Exploding,

@@ -55,6 +55,7 @@ fn what_means_nothing_is_named_with_its_cure() {
         (r#"{"refraction": {"normals": [{"boundary": 0, "direction": [1, 2]}]}}"#, "6, the width of the network"),
         (r#"{"refraction": {"normals": [{"boundary": 0, "direction": [0, 0, 0, 0, 0, 0]}]}}"#, "not all zero"),
         (r#"{"energy_band": {"low": 1, "high": 1}}"#, "low below high"),
+        (r#"{"energy_band": {"low": 1, "high": 2}, "layers": [{"phase": 1}]}"#, "left out where there are phases"),
         (r#"{"gates": {"boundaries": [0, 3], "rate": 1}}"#, "the loss reads the merge gates beside the last"),
         (
             r#"{"gates": {"boundaries": [0, 1], "rate": 1}, "energy_band": {"low": 1, "high": 2}}"#,

@@ -93,7 +93,7 @@ struct Way {
 }
 
 fn ways() -> Vec<Way> {
-    let (sgd, adamw) = ([0.03, 0.3, 3.0], [3e-4, 1e-3, 3e-3]);
+    let (sgd, banded, adamw) = ([0.03, 0.3, 3.0], [0.003, 0.01, 0.03], [3e-4, 1e-3, 3e-3]);
     let vacuum = OpticsSettings::default();
     let band = BandSettings { boundaries: None, low: 1e-3, high: 4e-3 };
     let band = OpticsSettings { energy_band: Some(band), ..vacuum.clone() };
@@ -108,7 +108,12 @@ fn ways() -> Vec<Way> {
         method,
         clip,
         optics: optics.clone(),
-        rates: if method == Method::Sgd { sgd } else { adamw },
+        // A band sets the size of every gradient, so plain descent needs other rates under it.
+        rates: match (method, optics.energy_band.is_some()) {
+            (Method::Sgd, false) => sgd,
+            (Method::Sgd, true) => banded,
+            (Method::AdamW, _) => adamw,
+        },
     };
     vec![
         way("sgd", Method::Sgd, f64::INFINITY, &vacuum),

@@ -106,6 +106,7 @@ fn run(cli: &Cli) -> Result<()> {
         }
     }
     let printed = print(&said);
-    ensure!(verdicts.is_empty() && refused.is_none(), "{} complaints", verdicts.len() + usize::from(refused.is_some()));
+    let complaints = verdicts.len() + usize::from(refused.is_some());
+    ensure!(complaints == 0, "{complaints} complaint{}", if complaints == 1 { "" } else { "s" });
     Ok(printed?)
 }

@@ -9,8 +9,8 @@ const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "c
 
 #[test]
 fn the_page_opens_in_a_browser_without_errors() {
-    let answers = |name: &&str| {
-        let asked = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let answers = |name: &&&str| {
+        let asked = Command::new(**name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         asked.is_ok_and(|status| status.success())
     };
     let Some(browser) = BROWSERS.iter().find(answers) else {

@@ -84,7 +84,7 @@ fn the_doctor_needs_telemetry_and_reads_to_the_last_whole_line() {
     assert!(said.stdout.starts_with("{\"healthy\":true") && said.stdout.lines().count() == 1, "{}", said.stdout);
     // A gate that is all but closed at a boundary is found.
     with_optics(&sandbox, r#"{"layers": [{"boundaries": [1, 1], "transparency": 1e-4}]}"#, &["--out", "dim"]);
-    let said = sandbox.run("doctor", &["dim"]).fails_with(&["1 complaints"]);
+    let said = sandbox.run("doctor", &["dim"]).fails_with(&["1 complaint"]);
     assert!(said.stdout.contains("closed: the medium above stages.0.rounds.0"), "{}", said.stdout);
 }
 
