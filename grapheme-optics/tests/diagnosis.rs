@@ -84,11 +84,11 @@ fn what_the_loss_tells_the_gates_of_the_last_morph_is_no_amplification() {
 
 #[test]
 fn vanishing_and_exploding_without_any_steep_layer() {
-    only(&run(|_, f| scale(f, 5, |b| 50_f64.powi(b as i32 - 5))), Complaint::Vanishing, 0, "layer-0", 1);
+    only(&run(|_, f| scale(f, 4, |b| 33_f64.powi(b as i32 - 4))), Complaint::Vanishing, 0, "layer-0", 1);
     only(
         &run(|step, f| {
             if step >= 8 {
-                scale(f, 5, |b| 50_f64.powi(5 - b as i32))
+                scale(f, 4, |b| 33_f64.powi(4 - b as i32))
             }
         }),
         Complaint::Exploding,
