@@ -17,8 +17,8 @@ pub mod product;
 pub mod random;
 pub mod scalar;
 
-pub use graph::{GraphBatch, GraphemeGraph};
-pub use medium::{Boundary, GradientMedium, Vacuum};
+pub use graph::{GraphBatch, GraphemeGraph, Topology};
+pub use medium::{Boundary, BoundaryFigures, GradientMedium, Media, Vacuum};
 pub use morph::MergeHistory;
 pub use network::{GraphTransformNet, NetworkConfig};
 pub use param::ParamTree;

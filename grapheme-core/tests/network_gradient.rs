@@ -5,7 +5,7 @@ use grapheme_core::graph::{EdgeKind, GraphBatch, GraphemeGraph};
 use grapheme_core::layers::{DropoutKeys, RoundKind};
 use grapheme_core::morph::Plan;
 use grapheme_core::network::{Closing, ForwardOptions, MorphedGraph, StageConfig, Upstream};
-use grapheme_core::{Boundary, GradientMedium, GraphTransformNet, NetworkConfig, Stream, Vacuum, param};
+use grapheme_core::{Boundary, GradientMedium, GraphTransformNet, NetworkConfig, Stream, Topology, Vacuum, param};
 use ndarray::Array2;
 use rand::RngExt;
 use std::collections::BTreeMap;
@@ -106,11 +106,17 @@ impl Case {
 const GATED: RoundKind = RoundKind::Gated { distance: 1 };
 const SKIP: RoundKind = RoundKind::Gated { distance: 2 };
 const RECURRENT: RoundKind = RoundKind::Recurrent;
+const PLAIN: RoundKind = RoundKind::Plain { distance: 1 };
 
 #[test]
 fn every_derivative_of_every_form_agrees() {
-    let forms: [&[(&[RoundKind], usize)]; 4] =
-        [&[(&[GATED, SKIP], 2)], &[(&[RECURRENT], 3)], &[(&[], 1)], &[(&[GATED], 1), (&[RECURRENT], 2)]];
+    let forms: [&[(&[RoundKind], usize)]; 5] = [
+        &[(&[PLAIN, PLAIN], 2)],
+        &[(&[GATED, SKIP], 2)],
+        &[(&[RECURRENT], 3)],
+        &[(&[], 1)],
+        &[(&[GATED], 1), (&[RECURRENT], 2)],
+    ];
     for form in forms {
         for closing in [Closing::Marginalised, Closing::Realised] {
             for dropout in [0.0, 0.3] {
@@ -138,13 +144,53 @@ fn a_first_morph_that_leaves_nothing_leaves_nothing_to_differentiate() {
     }
 }
 
+/// Notes how many rows crossed, and how many nodes the topology has.
+struct Rows;
+
+impl GradientMedium<f64> for Rows {
+    type Trace = Vec<(usize, usize)>;
+
+    fn cross(&self, _: Boundary, topology: &Topology, gradient: &mut Array2<f64>, trace: &mut Self::Trace) {
+        trace.push((gradient.nrows(), topology.nodes()));
+    }
+}
+
+#[test]
+fn layer_by_layer_is_the_whole_backward_pass_to_the_bit() {
+    for closing in [Closing::Marginalised, Closing::Realised] {
+        let case = Case::new(&[(&[GATED, RECURRENT], 2), (&[PLAIN], 2)], closing, 0.3);
+        let (morphed, trace) = case.net.forward(&case.batch, case.options(None)).unwrap();
+        let upstream = probe(&morphed).1;
+        let mut grad = param::zeros_like(&case.net);
+        if let (Some(sum), Some(transitions)) = (&mut grad.head.transitions, &upstream.transitions) {
+            *sum += transitions;
+        }
+        let layers = case.net.layer_names().len();
+        let mut dx = upstream.log_label.clone();
+        for layer in (0..layers).rev() {
+            assert_eq!(trace.topology(&morphed, layer).nodes(), dx.nrows(), "layer {layer}");
+            let gates = (layer + 2 == layers).then_some(&upstream.gates);
+            // Asked twice: the trace stays whole.
+            let again =
+                case.net.pull_back(&trace, &morphed, layer, dx.clone(), gates, &mut param::zeros_like(&case.net));
+            dx = case.net.pull_back(&trace, &morphed, layer, dx, gates, &mut grad);
+            assert_eq!(again, dx);
+        }
+        let (mut expected, mut rows) = (param::zeros_like(&case.net), Vec::new());
+        let features = case.net.backward(trace, &morphed, upstream, &Rows, &mut rows, &mut expected);
+        assert_eq!(features, dx);
+        param::each_pair(&mut grad, &expected, |name, found, expected| assert_eq!(found, expected, "{name}"));
+        assert!(rows.iter().all(|(rows, nodes)| rows == nodes) && rows.len() == layers - 1, "{rows:?}");
+    }
+}
+
 /// Multiplies the gradient by 1.01 at one boundary: a wrong backward.
 struct Fault(usize);
 
 impl GradientMedium<f64> for Fault {
     type Trace = ();
 
-    fn cross(&self, boundary: Boundary, gradient: &mut Array2<f64>, (): &mut ()) {
+    fn cross(&self, boundary: Boundary, _: &Topology, gradient: &mut Array2<f64>, (): &mut ()) {
         if boundary.index == self.0 {
             *gradient *= 1.01;
         }

@@ -2,7 +2,7 @@
 
 use grapheme_core::layers::RoundKind;
 use grapheme_core::network::{Closing, ForwardOptions, StageConfig, Upstream};
-use grapheme_core::{GraphBatch, GraphTransformNet, NetworkConfig, Scalar, Stream, param};
+use grapheme_core::{GraphBatch, GraphTransformNet, NetworkConfig, Scalar, Stream, Topology, param};
 use grapheme_optics::{Boundary, GradientMedium, Vacuum};
 use ndarray::Array2;
 
@@ -60,7 +60,7 @@ struct Glass;
 impl<S: Scalar> GradientMedium<S> for Glass {
     type Trace = Vec<(Boundary, usize)>;
 
-    fn cross(&self, boundary: Boundary, gradient: &mut Array2<S>, trace: &mut Self::Trace) {
+    fn cross(&self, boundary: Boundary, _: &Topology, gradient: &mut Array2<S>, trace: &mut Self::Trace) {
         *gradient = gradient.mapv(|d| d * S::one());
         trace.push((boundary, gradient.nrows()));
     }
@@ -100,7 +100,7 @@ struct Half(usize);
 impl<S: Scalar> GradientMedium<S> for Half {
     type Trace = ();
 
-    fn cross(&self, boundary: Boundary, gradient: &mut Array2<S>, (): &mut ()) {
+    fn cross(&self, boundary: Boundary, _: &Topology, gradient: &mut Array2<S>, (): &mut ()) {
         if boundary.index == self.0 {
             gradient.mapv_inplace(|d| d * S::lit(0.5));
         }

@@ -4,6 +4,7 @@
 //! ([`crate::run::MetricsLog`]) and a report are listeners. No event carries a time or a rate: a listener that wants one
 //! has its own clock, and what is written down is the same for a run that was interrupted and one that was not.
 
+use grapheme_core::BoundaryFigures;
 use serde::{Deserialize, Serialize};
 
 /// One thing that happened in training. As JSON, an object whose `event` is the variant's name in lower case.
@@ -37,6 +38,13 @@ pub enum Event {
         gradient_norm: f64,
         /// Graphemes in the inputs of the batch.
         graphemes: u64,
+    },
+    /// What the gradients of the step just taken crossed, in a run with media.
+    Optics {
+        /// The step, from 1 over the whole run.
+        step: u64,
+        /// One a boundary, from the first to the last.
+        boundaries: Vec<BoundaryFigures>,
     },
     /// A step was not taken, because its gradient was not finite.
     StepRefused {
@@ -121,7 +129,11 @@ impl Event {
     pub fn is_reproducible(&self) -> bool {
         match self {
             Self::Started { resumed_at, .. } => *resumed_at == 0,
-            Self::Step { .. } | Self::StepRefused { .. } | Self::Epoch { .. } | Self::Finished { .. } => true,
+            Self::Step { .. }
+            | Self::Optics { .. }
+            | Self::StepRefused { .. }
+            | Self::Epoch { .. }
+            | Self::Finished { .. } => true,
             Self::Checkpoint { .. } | Self::Warning { .. } => false,
         }
     }

@@ -168,7 +168,7 @@ pub fn prepare(
         skip_bad: bad_lines == BadLines::Skip,
         fingerprint: fingerprint(&[&train, &dev]),
     };
-    let config = RunConfig { version: CONFIG_VERSION, data, model, training };
+    let config = RunConfig { version: CONFIG_VERSION, data, model, training, optics: None };
     Ok(Prepared { config, train, dev, notes, warnings })
 }
 

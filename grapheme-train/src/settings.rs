@@ -22,6 +22,9 @@ pub struct RunConfig {
     pub model: ModelSpec,
     /// How.
     pub training: TrainingSettings,
+    /// The media that gradients cross, as the command that trains reads them; none for a vacuum. Nothing here looks into it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optics: Option<serde_json::Value>,
 }
 
 /// The version of [`RunConfig`] that this program writes and reads.

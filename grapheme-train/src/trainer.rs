@@ -18,7 +18,7 @@ use crate::transducer::{Transducer, TransducerError, label};
 use grapheme_core::graph::BatchError;
 use grapheme_core::layers::DropoutKeys;
 use grapheme_core::network::ConfigError;
-use grapheme_core::{GraphTransformNet, Stream, Vacuum, param};
+use grapheme_core::{BoundaryFigures, GradientMedium, GraphTransformNet, Media, Stream, Vacuum, param};
 use rand::seq::SliceRandom;
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -138,8 +138,8 @@ pub fn needed_slots(example: &Example, spec: &ModelSpec) -> usize {
     units.div_ceil(nodes(&example.input))
 }
 
-/// One training run.
-pub struct Trainer<'a> {
+/// One training run, through a vacuum or other media.
+pub struct Trainer<'a, O = Vacuum> {
     spec: &'a ModelSpec,
     settings: &'a TrainingSettings,
     examples: &'a [Example],
@@ -150,6 +150,7 @@ pub struct Trainer<'a> {
     lanes: Lanes<Net>,
     checkpoint_interval: Duration,
     state: State,
+    media: O,
 }
 
 /// What the next step depends on.
@@ -172,7 +173,7 @@ struct State {
 }
 
 impl<'a> Trainer<'a> {
-    /// A trainer before its first step.
+    /// A trainer before its first step, whose gradients cross nothing.
     ///
     /// # Errors
     /// [`TrainError`] for settings out of range, and where no example can be learned from.
@@ -220,9 +221,58 @@ impl<'a> Trainer<'a> {
         let objective = state.model.objective();
         let (schedule, lanes) = (settings.schedule.check()?, Lanes::new(threads)?);
         let checkpoint_interval = CHECKPOINT_INTERVAL;
-        Ok(Self { spec, settings, examples, dev, reachable, objective, schedule, lanes, checkpoint_interval, state })
+        let media = Vacuum;
+        Ok(Self {
+            spec,
+            settings,
+            examples,
+            dev,
+            reachable,
+            objective,
+            schedule,
+            lanes,
+            checkpoint_interval,
+            state,
+            media,
+        })
     }
 
+    /// The same training, with gradients that cross media between layers. `make` is given the fresh network.
+    ///
+    /// # Errors
+    /// What `make` refuses.
+    pub fn through<O: Media<f32>, E>(self, make: impl FnOnce(&Net) -> Result<O, E>) -> Result<Trainer<'a, O>, E> {
+        let media = make(&self.state.model.net)?;
+        let Self {
+            spec,
+            settings,
+            examples,
+            dev,
+            reachable,
+            objective,
+            schedule,
+            lanes,
+            checkpoint_interval,
+            state,
+            ..
+        } = self;
+        Ok(Trainer {
+            spec,
+            settings,
+            examples,
+            dev,
+            reachable,
+            objective,
+            schedule,
+            lanes,
+            checkpoint_interval,
+            state,
+            media,
+        })
+    }
+}
+
+impl<O: Media<f32>> Trainer<'_, O> {
     /// How long an epoch may go on before a checkpoint is written within it; zero for one after every step. It has no
     /// part in the result.
     pub fn checkpoint_every(&mut self, interval: Duration) {
@@ -293,7 +343,12 @@ impl<'a> Trainer<'a> {
                     let epoch = self.state.epoch as u64 + 1;
                     emit(Event::StepRefused { epoch, step: *step, block: block.clone() }, &mut log);
                 }
-                emit(outcome?, &mut log);
+                let (event, boundaries) = outcome?;
+                let step = self.state.step;
+                emit(event, &mut log);
+                if !boundaries.is_empty() {
+                    emit(Event::Optics { step, boundaries }, &mut log);
+                }
                 let within = self.state.position < self.steps_per_epoch();
                 if within && checkpointed.elapsed() >= self.checkpoint_interval {
                     self.save(run, &mut log, false)?;
@@ -358,35 +413,38 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// One step, and the event that tells of it.
-    fn step(&mut self, order: &[usize]) -> Result<Event, TrainError> {
+    /// One step, the event that tells of it, and what its gradients crossed.
+    fn step(&mut self, order: &[usize]) -> Result<(Event, Vec<BoundaryFigures>), TrainError> {
         let (settings, clock) = (self.settings, self.clock());
         let first = self.state.position * settings.batch;
         let members = &order[first..(first + settings.batch).min(order.len())];
         let jobs: Vec<&[usize]> = members.chunks(settings.lane.max(1)).collect();
         let stream = Stream::new(settings.seed).fork(DROPOUT).fork(self.state.epoch as u64);
-        let (spec, examples, objective) = (self.spec, self.examples, &self.objective);
-        let estimator = spec.estimator.build::<f32, Vacuum>();
+        let pass = Pass { spec: self.spec, examples: self.examples, objective: &self.objective, stream: &stream };
         let net = &self.state.model.net;
-        let (parts, gradient) = self.lanes.gradient(net, &jobs, |_, members, gradient| {
-            let members = members.iter();
-            let (batch, labelling) = label(members.clone().map(|&i| &examples[i]), &spec.labels, spec.units)?;
-            let keys = DropoutKeys::new(&stream, members.map(|&i| i as u64));
-            let task = Task { batch: &batch, labelling: &labelling };
-            let pass = Crossing { dropout: Some(&keys), medium: &Vacuum, record: &mut () };
-            let estimate = estimator.gradient(net, objective, task, pass, gradient)?;
-            Ok::<_, TrainError>((estimate, batch.nodes() - 2 * batch.graphs()))
-        })?;
+        if self.media.wants_plain() {
+            let (parts, gradient) =
+                self.lanes.gradient(net, &jobs, |_, lane, gradient| pass.run(net, lane, &Vacuum, gradient))?;
+            let count = parts.iter().flat_map(|part| &part.losses).filter(|loss| loss.is_finite()).count();
+            scale(gradient, 1.0 / count.max(1) as f32);
+            self.media.see_plain(gradient);
+        }
+        let medium = self.media.medium();
+        let (parts, gradient) =
+            self.lanes.gradient(net, &jobs, |_, lane, gradient| pass.run(net, lane, medium, gradient))?;
         let (mut loss, mut count, mut graphemes) = (0.0, 0u64, 0u64);
-        for (estimate, nodes) in parts {
+        let mut records = Vec::with_capacity(parts.len());
+        for Part { losses, graphemes: nodes, record } in parts {
+            records.push(record);
             graphemes += nodes as u64;
-            for finite in estimate.losses.into_iter().filter(|loss| loss.is_finite()) {
+            for finite in losses.into_iter().filter(|loss| loss.is_finite()) {
                 loss += finite;
                 count += 1;
             }
         }
         let share = 1.0 / count.max(1) as f32;
-        param::each_mut(gradient, |_, _, values| values.iter_mut().for_each(|d| *d *= share));
+        scale(gradient, share);
+        let boundaries = self.media.observe(records);
         let norm = match clip(gradient, settings.clip) {
             GradientNorm::Finite(norm) => norm,
             GradientNorm::NotFinite { block } => {
@@ -397,19 +455,23 @@ impl<'a> Trainer<'a> {
         let progress = ((self.state.step + 1) as f64 / steps as f64).max(clock).min(1.0);
         let rate = self.schedule.rate(progress);
         self.state.optimiser.step(&mut self.state.model.net, gradient, rate);
+        if self.media.wants_response() {
+            self.media.see_response(self.state.optimiser.response(gradient, rate));
+        }
         self.state.average.update(&self.state.model.net);
         self.state.step += 1;
         self.state.position += 1;
         self.state.loss_sum += loss;
         self.state.loss_count += count;
-        Ok(Event::Step {
+        let event = Event::Step {
             epoch: self.state.epoch as u64 + 1,
             step: self.state.step,
             loss: loss / count.max(1) as f64,
             learning_rate: rate,
             gradient_norm: norm,
             graphemes,
-        })
+        };
+        Ok((event, boundaries))
     }
 
     /// Looks at the dev set with the averaged weights. Returns whether they are the best so far.
@@ -458,6 +520,9 @@ impl<'a> Trainer<'a> {
         checkpoint.insert("model", &state.model.net)?;
         Optimiser::<f32, Net>::save(&state.optimiser, &mut checkpoint)?;
         state.average.save(&mut checkpoint)?;
+        if let Some(media) = self.media.state() {
+            checkpoint.insert("optics", media)?;
+        }
         checkpoint.note("metrics", length);
         checkpoint.note("epoch", state.epoch);
         checkpoint.note("position", state.position);
@@ -477,6 +542,9 @@ impl<'a> Trainer<'a> {
         checkpoint.read_into("model", &mut state.model.net)?;
         Optimiser::<f32, Net>::load(&mut state.optimiser, checkpoint)?;
         state.average.load(checkpoint)?;
+        if let Some(media) = self.media.state_mut() {
+            checkpoint.read_into("optics", media)?;
+        }
         state.epoch = checkpoint.noted("epoch")?;
         state.position = checkpoint.noted("position")?;
         state.step = checkpoint.noted("step")?;
@@ -486,6 +554,47 @@ impl<'a> Trainer<'a> {
         state.best = best.0.is_finite().then_some(best);
         state.epochs_since_best = checkpoint.noted("epochs_since_best")?;
         state.elapsed = checkpoint.noted("elapsed")?;
+        self.media.resume(state.step);
         Ok(())
     }
+}
+
+/// What the lanes of a step have in common.
+struct Pass<'a> {
+    spec: &'a ModelSpec,
+    examples: &'a [Example],
+    objective: &'a Objective,
+    stream: &'a Stream,
+}
+
+/// What one lane gives besides its gradient.
+struct Part<R> {
+    losses: Vec<f64>,
+    graphemes: usize,
+    record: R,
+}
+
+impl Pass<'_> {
+    /// Adds the gradient of the sum of the losses of a lane.
+    fn run<M: GradientMedium<f32>>(
+        &self,
+        net: &Net,
+        members: &[usize],
+        medium: &M,
+        gradient: &mut Net,
+    ) -> Result<Part<M::Trace>, TrainError> {
+        let Self { spec, examples, objective, stream } = *self;
+        let members = members.iter();
+        let (batch, labelling) = label(members.clone().map(|&i| &examples[i]), &spec.labels, spec.units)?;
+        let keys = DropoutKeys::new(stream, members.map(|&i| i as u64));
+        let task = Task { batch: &batch, labelling: &labelling };
+        let mut record = M::Trace::default();
+        let crossing = Crossing { dropout: Some(&keys), medium, record: &mut record };
+        let estimate = spec.estimator.build::<f32, M>().gradient(net, objective, task, crossing, gradient)?;
+        Ok(Part { losses: estimate.losses, graphemes: batch.nodes() - 2 * batch.graphs(), record })
+    }
+}
+
+fn scale(gradient: &mut Net, factor: f32) {
+    param::each_mut(gradient, |_, _, values| values.iter_mut().for_each(|d| *d *= factor));
 }

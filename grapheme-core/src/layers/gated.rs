@@ -14,6 +14,8 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
 /// explicit edge to it, times the edge's weight; `after` is the same in the other direction. Where there is no such node
 /// it is zero. Gathering `before` and gathering `after` are each other's transpose, which is all that backward needs.
 ///
+/// Without the residual connection ([`GatedRound::without_residual`]), `y = dropout(GLU(...) W + b)`.
+///
 /// Cost: one product n x 3d x 2d and one n x d x d each way; memory 3 n d numbers for the cache.
 #[derive(Clone, Debug)]
 pub struct GatedRound<S> {
@@ -25,13 +27,14 @@ pub struct GatedRound<S> {
     pub project: Linear<S>,
     distance: usize,
     dropout: Dropout,
+    residual: bool,
 }
 
 param_tree!(GatedRound { norm, gather, project });
 
 /// What [`GatedRound`]'s backward pass needs: the normalised rows and the input of the GLU. Gathered rows and the GLU's
 /// output are computed again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct GatedCache<S> {
     norm: NormCache<S>,
     glu_input: Array2<S>,
@@ -46,7 +49,14 @@ impl<S: Scalar> GatedRound<S> {
             project: Linear::new(width, width, stream),
             distance,
             dropout,
+            residual: true,
         }
+    }
+
+    /// The same round, whose message replaces the node instead of being added to it.
+    #[must_use]
+    pub fn without_residual(self) -> Self {
+        Self { residual: false, ..self }
     }
 }
 
@@ -59,7 +69,11 @@ impl<S: Scalar> Layer<S> for GatedRound<S> {
         let glu_input = self.gather.forward(gather(&h, pass.topology, self.distance).view())?;
         let mut message = self.project.forward(glu(&glu_input).view())?;
         self.dropout.apply(&mut message, pass);
-        x += &message;
+        if self.residual {
+            x += &message;
+        } else {
+            x = message;
+        }
         Ok((x, GatedCache { norm, glu_input }))
     }
 
@@ -72,7 +86,11 @@ impl<S: Scalar> Layer<S> for GatedRound<S> {
         let gathered = gather(&norm.output(&self.norm), pass.topology, self.distance);
         let dgathered = self.gather.backward(gathered.view(), dglu_input.view(), &mut grad.gather);
         let dh = gather_backward(&dgathered, pass.topology, self.distance);
-        dy += &self.norm.backward(&norm, dh, &mut grad.norm);
+        let dx = self.norm.backward(&norm, dh, &mut grad.norm);
+        if !self.residual {
+            return dx;
+        }
+        dy += &dx;
         dy
     }
 }

@@ -83,6 +83,11 @@ pub enum RoundKind {
         /// The distance of the neighbours in the chain; 1 for the nodes next to it.
         distance: usize,
     },
+    /// The same without the residual connection: the message replaces the node. For experiments with depth.
+    Plain {
+        /// As of a gated round.
+        distance: usize,
+    },
     /// Messages in topological order, both ways.
     Recurrent,
 }
@@ -97,7 +102,7 @@ pub enum Round<S> {
 }
 
 /// The cache of a [`Round`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum RoundCache<S> {
     /// See [`GatedRound`].
     Gated(GatedCache<S>),
@@ -110,6 +115,9 @@ impl<S: Scalar> Round<S> {
     pub fn new(kind: RoundKind, width: usize, dropout: Dropout, stream: &mut Stream) -> Self {
         match kind {
             RoundKind::Gated { distance } => Self::Gated(Box::new(GatedRound::new(width, distance, dropout, stream))),
+            RoundKind::Plain { distance } => {
+                Self::Gated(Box::new(GatedRound::new(width, distance, dropout, stream).without_residual()))
+            }
             RoundKind::Recurrent => Self::Recurrent(Box::new(RecurrentRound::new(width, dropout, stream))),
         }
     }

@@ -21,7 +21,7 @@ pub struct LayerNorm<S> {
 param_tree!(LayerNorm { gain, shift });
 
 /// What [`LayerNorm::backward`] needs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct NormCache<S> {
     unit: Array2<S>,
     inverse_deviation: Vec<S>,

@@ -30,7 +30,7 @@ pub struct RecurrentRound<S> {
 param_tree!(RecurrentRound { norm, down, up, project });
 
 /// What [`RecurrentRound`]'s backward pass needs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RecurrentCache<S> {
     norm: NormCache<S>,
     down: LstmCache<S>,
@@ -92,7 +92,7 @@ pub struct Lstm<S> {
 param_tree!(Lstm { input, state });
 
 /// All rows are in the order of the schedule.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct LstmCache<S> {
     schedule: Schedule,
     /// After their nonlinearities, n x 4d.
@@ -217,7 +217,7 @@ fn row_mut<S>(x: &mut Array2<S>, i: usize) -> &mut [S] {
 }
 
 /// The order in which nodes are visited: by level, so that every predecessor comes in an earlier level.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Schedule {
     /// The node of each visit.
     nodes: Vec<u32>,

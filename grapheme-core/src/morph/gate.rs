@@ -54,7 +54,7 @@ impl<S: Scalar> GatesGradient<S> {
 }
 
 /// What [`Gate::backward`] needs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct GateCache<S> {
     query: Array2<S>,
     key: Array2<S>,

@@ -25,7 +25,7 @@ pub struct LabelHead<S> {
 param_tree!(LabelHead { linear, transitions });
 
 /// What [`LabelHead::backward`] needs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct HeadCache<S> {
     input: Array2<S>,
 }

@@ -27,7 +27,7 @@ pub struct Morph<S> {
 param_tree!(Morph { norm, slots, read, gate });
 
 /// What [`Morph::backward`] needs, and what a closing reads.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct MorphCache<S> {
     norm: NormCache<S>,
     /// The split, from nodes to candidates.

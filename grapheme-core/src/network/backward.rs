@@ -1,6 +1,7 @@
 //! From the gradient of the morphed graphs to the gradient of every parameter.
 
 use super::{GraphTransformNet, MorphedGraph, Trace};
+use crate::graph::Topology;
 use crate::layers::{Layer, Pass};
 use crate::medium::{Boundary, GradientMedium};
 use crate::morph::GatesGradient;
@@ -44,19 +45,21 @@ impl<S: Scalar> GraphTransformNet<S> {
         let Trace { batch, dropout, stages, head } = trace;
         let layers: usize = 2 + self.stages.iter().map(|stage| stage.rounds.len() + 1).sum::<usize>();
         let mut boundaries = (0..layers - 1).rev().map(|index| Boundary { index });
-        let mut cross = |gradient: &mut Array2<S>| {
+        let mut cross = |topology: &Topology, gradient: &mut Array2<S>| {
             let boundary = boundaries.next().expect("one boundary a layer below the head");
-            medium.cross(boundary, gradient, record);
+            medium.cross(boundary, topology, gradient, record);
         };
         if let (Some(sum), Some(transitions)) = (&mut grad.head.transitions, upstream.transitions) {
             *sum += &transitions;
         }
         let mut dx = self.head.backward(head, morphed.log_label.view(), upstream.log_label, &mut grad.head);
         let mut gates = Some(upstream.gates);
+        // The shape of what a stage leaves to the next.
+        let mut above: Option<Topology> = None;
         for ((stage, trace), grad) in self.stages.iter().zip(stages).zip(&mut grad.stages).rev() {
             let topology = trace.topology.as_ref().unwrap_or(batch.topology());
             let pass = Pass { topology, dropout };
-            cross(&mut dx);
+            cross(above.as_ref().unwrap_or(&morphed.topology), &mut dx);
             // The loss reads the gates of the last morph alone.
             let mut dgates = gates.take().unwrap_or_else(|| GatesGradient::zeros(trace.morph.targets.len()));
             if let Some((_, realised)) = &trace.realised {
@@ -65,11 +68,12 @@ impl<S: Scalar> GraphTransformNet<S> {
             }
             dx = stage.morph.backward(trace.morph, dx.view(), &dgates, &mut grad.morph);
             for ((round, cache), grad) in stage.rounds.iter().zip(trace.rounds).zip(&mut grad.rounds).rev() {
-                cross(&mut dx);
+                cross(topology, &mut dx);
                 dx = round.backward(cache, dx, pass, grad);
             }
+            above = trace.topology;
         }
-        cross(&mut dx);
+        cross(batch.topology(), &mut dx);
         self.embedding_dropout.apply(&mut dx, Pass { topology: batch.topology(), dropout });
         self.embedding.backward(batch, dx.view(), &mut grad.embedding);
         dx

@@ -100,7 +100,7 @@ impl NetworkConfig {
         for (i, stage) in self.stages.iter().enumerate() {
             size(&format!("stages.{i}.slots"), stage.slots, 256)?;
             for (j, round) in stage.rounds.iter().enumerate() {
-                if let RoundKind::Gated { distance } = round {
+                if let RoundKind::Gated { distance } | RoundKind::Plain { distance } = round {
                     size(&format!("stages.{i}.rounds.{j}.distance"), *distance, 1 << 30)?;
                 }
             }
@@ -128,7 +128,7 @@ impl NetworkConfig {
     fn weights(&self) -> f64 {
         let d = self.width as f64;
         let round = |kind: &RoundKind| match kind {
-            RoundKind::Gated { .. } => 7.0 * d * d,
+            RoundKind::Gated { .. } | RoundKind::Plain { .. } => 7.0 * d * d,
             RoundKind::Recurrent => 18.0 * d * d,
         };
         let stage = |stage: &StageConfig| {

@@ -3,6 +3,7 @@
 mod backward;
 mod config;
 mod forward;
+mod pull_back;
 
 pub use backward::Upstream;
 pub use config::{ConfigError, NetworkConfig, StageConfig};

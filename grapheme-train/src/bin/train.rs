@@ -1,15 +1,17 @@
 //! Trains a model from pairs of texts.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use grapheme_core::layers::RoundKind;
 use grapheme_core::{GraphTransformNet, param};
+use grapheme_optics::{Layout, Optics, OpticsSettings};
 use grapheme_train::data::{BadLines, TargetUnits};
 use grapheme_train::ensemble::Ensemble;
 use grapheme_train::estimator::EstimatorName;
 use grapheme_train::event::{Event, Listener};
-use grapheme_train::job::{self, Existing};
+use grapheme_train::file;
+use grapheme_train::job::{self, Existing, Job};
 use grapheme_train::lanes::Lanes;
 use grapheme_train::objective::LossName;
 use grapheme_train::output::{conclude, print, shell_word, tell};
@@ -17,6 +19,7 @@ use grapheme_train::prepare::{Prepared, Source, Wishes, prepare_members};
 use grapheme_train::screen::Screen;
 use grapheme_train::settings::{Preset, TrainingSettings};
 use grapheme_train::trainer::{Reachable, Trainer};
+use serde::Deserialize;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -112,6 +115,9 @@ struct Cli {
     /// Epochs without a better dev figure before training stops; 0 for never
     #[arg(long, default_value_t = 0)]
     patience: usize,
+    /// Media that gradients cross between layers, a JSON file; metrics.jsonl then tells of every boundary (see doctor)
+    #[arg(long)]
+    optics: Option<PathBuf>,
     /// Leave malformed lines out instead of stopping
     #[arg(long)]
     skip_bad: bool,
@@ -129,6 +135,7 @@ Examples:
   train --train hun_train.tsv --dev hun_dev.tsv          a two-column file
   train --data data/generated --epochs 100 --out runs/a  a folder, longer
   train --train a.tsv --dev b.tsv --members 3            three models that are used as one
+  train --data data/generated --optics optics.json       through media; {} in the file only watches
   train --train a.tsv --dev b.tsv --dry-run              units, labels, unreachable examples, expected time
   train --out runs/a --resume                            go on after an interruption";
 
@@ -179,6 +186,7 @@ impl Cli {
         // Whatever is refused is refused before a folder is touched.
         for prepared in members {
             job::trainer(prepared, threads)?;
+            optics_of(prepared)?;
         }
         let out = self.out.clone().unwrap_or_else(|| self.free_folder());
         let existing = if self.overwrite { Existing::Replace } else { Existing::Refuse };
@@ -186,16 +194,39 @@ impl Cli {
             Some(jobs) => jobs,
             None => job::begin(&out, fresh, existing)?,
         };
-        job::train(&jobs, threads, &mut screen, |i, trainer| {
+        for (i, job) in jobs.iter().enumerate() {
             if jobs.len() > 1 {
-                tell(&format!("Member {} of {}: {}", i + 1, jobs.len(), summary(&jobs[i].prepared)));
+                tell(&format!("Member {} of {}: {}", i + 1, jobs.len(), summary(&job.prepared)));
             }
-            if let Some(seconds) = self.checkpoint_seconds {
-                trainer.checkpoint_every(Duration::from_secs(seconds));
-            }
-        })?;
+            self.train_one(job, threads, &mut screen)?;
+        }
         drop(screen);
         finish(&out, &jobs[0].prepared, &Lanes::new(threads)?)
+    }
+
+    fn train_one(&self, job: &Job, threads: usize, screen: &mut Screen) -> Result<()> {
+        let mut trainer = job::trainer(&job.prepared, threads)?;
+        if let Some(seconds) = self.checkpoint_seconds {
+            trainer.checkpoint_every(Duration::from_secs(seconds));
+        }
+        let config = &job.prepared.config;
+        match optics_of(&job.prepared)? {
+            None => trainer.run(&job.run, true, screen)?,
+            Some(settings) => {
+                let make = |net: &_| Optics::new(settings, &config.model.network, net, config.training.seed);
+                trainer.through(make)?.run(&job.run, true, screen)?
+            }
+        };
+        Ok(())
+    }
+
+    /// The settings of --optics, read whole.
+    fn optics(&self) -> Result<Option<serde_json::Value>> {
+        let Some(path) = &self.optics else { return Ok(None) };
+        let text = file::read(path)?;
+        let settings: OpticsSettings =
+            serde_json::from_slice(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+        Ok(Some(serde_json::to_value(settings)?))
     }
 
     fn source(&self) -> Source {
@@ -241,13 +272,16 @@ impl Cli {
         training.schedule.peak = self.rate;
         let bad_lines = if self.skip_bad { BadLines::Skip } else { BadLines::Stop };
         let source = self.source();
+        let optics = self.optics()?;
         let prepared = prepare_members(&source, bad_lines, wishes, training, usize::from(self.members));
-        prepared.with_context(|| match &source {
+        let mut prepared = prepared.with_context(|| match &source {
             Source::Folder(folder) if folder == Path::new(GENERATED) => {
                 "the default data/generated is made by `cargo run --bin generate`, in the project's folder".to_owned()
             }
             _ => "the examples cannot be used".to_owned(),
-        })
+        })?;
+        prepared.iter_mut().for_each(|member| member.config.optics.clone_from(&optics));
+        Ok(prepared)
     }
 
     /// The first free folder of runs/NAME, runs/NAME-2, ...
@@ -261,6 +295,14 @@ impl Cli {
         let mut free = free.map(|name| Path::new("runs").join(name)).filter(|folder| !folder.exists());
         free.next().expect("one of endless names is free")
     }
+}
+
+/// The media of a run, checked against its network.
+fn optics_of(prepared: &Prepared) -> Result<Option<OpticsSettings>> {
+    let Some(settings) = &prepared.config.optics else { return Ok(None) };
+    let settings = OpticsSettings::deserialize(settings).context("the optics in config.json")?;
+    settings.check(&Layout::of(&prepared.config.model.network))?;
+    Ok(Some(settings))
 }
 
 /// A member in a few words.

@@ -125,6 +125,6 @@ fn through<S: Scalar, M: GradientMedium<S>>(
     let (morphed, trace) = net.forward(task.batch, options)?;
     let assessment = objective.assess(task, &morphed)?;
     let plans = trace.plans();
-    net.backward(trace, &morphed, assessment.upstream, pass.medium, pass.record, grad);
+    pass.medium.carry(net, trace, &morphed, assessment.upstream, pass.record, grad);
     Ok(Estimate { losses: assessment.losses, unconverged: assessment.unconverged, plans })
 }

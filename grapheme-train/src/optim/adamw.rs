@@ -2,7 +2,7 @@
 
 use super::{Flat, Optimiser, SettingError, require};
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use grapheme_core::param::each_pair;
+use grapheme_core::param::{self, each_pair};
 use grapheme_core::{ParamTree, Scalar};
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,21 @@ impl<S: Scalar> AdamW<S> {
         require(decay >= 0.0 && decay.is_finite(), "decay", decay, "a number of at least 0")?;
         let m = Flat::zeros_like(model);
         Ok(Self { settings, v: m.clone(), m, steps: 0 })
+    }
+
+    /// How the step that was just taken along `gradient` moved the model, were the preconditioner fixed and nothing
+    /// remembered: `rate (1 - beta1) / (1 - beta1^t) g / (sqrt(v') + epsilon)`, in the direction of descent.
+    pub fn response<T: ParamTree<S> + Clone>(&self, gradient: &T, rate: f64) -> T {
+        let coefficients = Coefficients::<S>::at(self.settings, self.steps, rate);
+        let (mut response, (blocks, v)) = (gradient.clone(), (self.v.blocks(), self.v.values()));
+        let mut blocks = blocks.iter();
+        param::each_mut(&mut response, |_, _, values| {
+            let range = blocks.next().map_or(0..0, |block| block.range.clone());
+            for (d, v) in values.iter_mut().zip(&v[range]) {
+                *d *= coefficients.pace * coefficients.rest1 / (v.sqrt() * coefficients.unbias + coefficients.epsilon);
+            }
+        });
+        response
     }
 
     /// The number of steps taken.

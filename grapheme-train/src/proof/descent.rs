@@ -8,7 +8,7 @@ use crate::optim::{Optimiser, SettingError, Sgd};
 use grapheme_core::check::differentiate;
 use grapheme_core::morph::Plan;
 use grapheme_core::network::{Closing, ForwardOptions};
-use grapheme_core::{Boundary, GradientMedium, GraphTransformNet, param};
+use grapheme_core::{Boundary, GradientMedium, GraphTransformNet, Topology, param};
 use ndarray::Array2;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -305,7 +305,7 @@ struct Witness;
 impl GradientMedium<f64> for Witness {
     type Trace = Vec<Array2<f64>>;
 
-    fn cross(&self, _: Boundary, gradient: &mut Array2<f64>, trace: &mut Self::Trace) {
+    fn cross(&self, _: Boundary, _: &Topology, gradient: &mut Array2<f64>, trace: &mut Self::Trace) {
         trace.push(gradient.clone());
     }
 }

@@ -1,8 +1,10 @@
 //! The commands as people run them: from outside, with their files, their exit codes and what they say.
 
 mod bad_input;
+mod browser;
 mod in_use;
 mod on_time;
+mod optics;
 mod real_words;
 mod same_bits;
 mod sandbox;

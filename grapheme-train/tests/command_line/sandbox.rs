@@ -86,6 +86,8 @@ impl Sandbox {
             "infer" => env!("CARGO_BIN_EXE_infer"),
             "evaluate" => env!("CARGO_BIN_EXE_evaluate"),
             "distill" => env!("CARGO_BIN_EXE_distill"),
+            "doctor" => env!("CARGO_BIN_EXE_doctor"),
+            "dashboard" => env!("CARGO_BIN_EXE_dashboard"),
             _ => unreachable!("{name} is not tested here"),
         };
         let mut command = Command::new(program);

@@ -8,7 +8,7 @@ use crate::objective::{Objective, Task};
 use grapheme_core::check::NumericGradient;
 use grapheme_core::morph::Plan;
 use grapheme_core::network::{ConfigError, ForwardOptions, MorphedGraph};
-use grapheme_core::{Boundary, GradientMedium, GraphBatch, GraphTransformNet, Scalar, Stream, param};
+use grapheme_core::{Boundary, GradientMedium, GraphBatch, GraphTransformNet, Scalar, Stream, Topology, param};
 use ndarray::Array2;
 use rand::RngExt;
 use std::cell::RefCell;
@@ -225,8 +225,8 @@ impl<S: Scalar, T: Default> Default for Seen<S, T> {
 impl<S: Scalar, M: GradientMedium<S>> GradientMedium<S> for Probe<'_, M> {
     type Trace = Seen<S, M::Trace>;
 
-    fn cross(&self, boundary: Boundary, gradient: &mut Array2<S>, seen: &mut Self::Trace) {
-        self.medium.cross(boundary, gradient, &mut seen.record);
+    fn cross(&self, boundary: Boundary, topology: &Topology, gradient: &mut Array2<S>, seen: &mut Self::Trace) {
+        self.medium.cross(boundary, topology, gradient, &mut seen.record);
         seen.crossed.push(gradient.iter().any(|&d| d != S::zero()));
         if self.fault == Some(boundary.index) {
             *gradient *= S::lit(super::FAULT);

@@ -3,7 +3,7 @@ use super::*;
 use crate::loss::Assignment;
 use crate::objective::Objective;
 use grapheme_core::check::Verdict;
-use grapheme_core::{Boundary, Scalar, Vacuum};
+use grapheme_core::{Boundary, Scalar, Topology, Vacuum};
 use ndarray::Array2;
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ struct Wrong;
 impl<S: Scalar> GradientMedium<S> for Wrong {
     type Trace = ();
 
-    fn cross(&self, boundary: Boundary, gradient: &mut Array2<S>, (): &mut ()) {
+    fn cross(&self, boundary: Boundary, _: &Topology, gradient: &mut Array2<S>, (): &mut ()) {
         if boundary.index == 1 {
             *gradient *= S::lit(1.001);
         }

@@ -1,0 +1,75 @@
+//! One layer of the backward pass at a time, for whoever follows single rays or carries more than one gradient.
+
+use super::{GraphTransformNet, MorphedGraph, Trace};
+use crate::graph::Topology;
+use crate::layers::{Layer, Pass};
+use crate::morph::GatesGradient;
+use crate::scalar::Scalar;
+use ndarray::Array2;
+
+impl<S: Scalar> GraphTransformNet<S> {
+    /// The gradient of the input of layer `layer` (see [`layer_names`](Self::layer_names)) for the gradient `dy` of its
+    /// output; adds the gradient of the layer's parameters into `grad`. `gates` is what reaches the gates of a morph from
+    /// above beside `dy`: the loss's for the last morph, zeros for the others.
+    ///
+    /// From the last layer to the first, with `dy` each time what the call before returned, this is
+    /// [`backward`](Self::backward) in a vacuum, to the bit. It is linear in `(dy, gates)`, and the trace stays whole, so it
+    /// can be asked again, with one row of `dy` alone for instance; each call copies the layer's cache.
+    ///
+    /// # Panics
+    /// If there is no such layer, or `dy` has not the shape of its output.
+    pub fn pull_back(
+        &self,
+        trace: &Trace<'_, S>,
+        morphed: &MorphedGraph<S>,
+        layer: usize,
+        mut dy: Array2<S>,
+        gates: Option<&GatesGradient<S>>,
+        grad: &mut Self,
+    ) -> Array2<S> {
+        let Trace { batch, dropout, stages, head } = trace;
+        let Some(mut below) = layer.checked_sub(1) else {
+            self.embedding_dropout.apply(&mut dy, Pass { topology: batch.topology(), dropout: *dropout });
+            self.embedding.backward(batch, dy.view(), &mut grad.embedding);
+            return dy;
+        };
+        for ((stage, trace), grad) in self.stages.iter().zip(stages).zip(&mut grad.stages) {
+            let topology = trace.topology.as_ref().unwrap_or(batch.topology());
+            if below < stage.rounds.len() {
+                let pass = Pass { topology, dropout: *dropout };
+                return stage.rounds[below].backward(trace.rounds[below].clone(), dy, pass, &mut grad.rounds[below]);
+            }
+            if below == stage.rounds.len() {
+                let zeros = || GatesGradient::zeros(trace.morph.targets.len());
+                let mut dgates = gates.cloned().unwrap_or_else(zeros);
+                if let Some((_, realised)) = &trace.realised {
+                    realised.add_gate_gradient(dy.view(), trace.morph.candidates.view(), &mut dgates);
+                    dy = realised.history.backward(dy.view());
+                }
+                return stage.morph.backward(trace.morph.clone(), dy.view(), &dgates, &mut grad.morph);
+            }
+            below -= stage.rounds.len() + 1;
+        }
+        assert_eq!(below, 0, "layer {layer}: the head is the last");
+        self.head.backward(head.clone(), morphed.log_label.view(), dy, &mut grad.head)
+    }
+}
+
+impl<S: Scalar> Trace<'_, S> {
+    /// Who is joined to whom among the rows that leave layer `layer` upwards, the head excepted.
+    pub fn topology<'a>(&'a self, morphed: &'a MorphedGraph<S>, layer: usize) -> &'a Topology {
+        let mut first = 1;
+        for (i, stage) in self.stages.iter().enumerate() {
+            let morph = first + stage.rounds.len();
+            if layer < morph {
+                return stage.topology.as_ref().unwrap_or(self.batch.topology());
+            }
+            if layer == morph {
+                let above = self.stages.get(i + 1).and_then(|next| next.topology.as_ref());
+                return above.unwrap_or(&morphed.topology);
+            }
+            first = morph + 1;
+        }
+        &morphed.topology
+    }
+}

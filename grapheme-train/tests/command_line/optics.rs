@@ -1,0 +1,125 @@
+//! Training through media, and what looks at it.
+
+use crate::sandbox::{Sandbox, lines, two_epochs};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+
+/// Media of every kind that a run of the sandbox can have.
+const GLASS: &str = r#"{
+    "layers": [
+        {"transparency": {"from": 0.5, "to": 1, "steps": [1, 10]}, "diffusion": 0.1},
+        {"fourier": [0.5, 1], "transparency": 0.5}
+    ],
+    "indices": [{"layers": [1, 1], "index": 1.2}],
+    "gates": {"boundaries": [0, 1], "rate": 0.1, "every": 3}
+}"#;
+
+fn with_optics(sandbox: &Sandbox, json: &str, args: &[&str]) {
+    sandbox.write("optics.json", json);
+    sandbox.train(&[&["--optics", "optics.json"], args].concat()).succeeds();
+}
+
+#[test]
+fn an_empty_file_only_watches() {
+    let sandbox = Sandbox::new();
+    sandbox.train(&["--out", "plain"]).succeeds();
+    with_optics(&sandbox, "{}", &["--out", "watched"]);
+    let model = |run: &str| fs::read(sandbox.path(run).join("model.safetensors")).unwrap();
+    assert!(model("plain") == model("watched"), "weights differ");
+    let metrics = fs::read_to_string(sandbox.path("watched/metrics.jsonl")).unwrap();
+    let plain = fs::read_to_string(sandbox.path("plain/metrics.jsonl")).unwrap();
+    let (told, rest): (Vec<&str>, Vec<&str>) = metrics.lines().partition(|line| line.contains("\"event\":\"optics\""));
+    assert_eq!(told.len(), 20, "one line a step");
+    assert_eq!(rest, plain.lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn media_give_the_same_bits_for_any_threads_and_through_a_kill() {
+    let sandbox = Sandbox::new();
+    with_optics(&sandbox, GLASS, &["--out", "one", "--threads", "1"]);
+    with_optics(&sandbox, GLASS, &["--out", "two", "--threads", "2"]);
+    sandbox.same_results("one", "two");
+    let args = two_epochs(&["--optics", "optics.json", "--out", "killed", "--checkpoint-seconds", "0"]);
+    sandbox.kill_when(&args, |sandbox| lines(&sandbox.path("killed/metrics.jsonl")) > 12);
+    // The file may be gone: a run knows its media itself.
+    fs::remove_file(sandbox.path("optics.json")).unwrap();
+    sandbox.resume("killed").succeeds();
+    sandbox.same_results("one", "killed");
+    let metrics = fs::read_to_string(sandbox.path("one/metrics.jsonl")).unwrap();
+    assert!(metrics.contains("\"gate\":") && metrics.contains("\"diffused\":") && metrics.contains("\"angle_mean\":"));
+}
+
+#[test]
+fn bad_media_are_refused_before_a_folder_is_made() {
+    let sandbox = Sandbox::new();
+    for (json, words) in [
+        (r#"{"layres": []}"#, ["optics.json", "unknown field `layres`"]),
+        (r#"{"indices": [{"layers": [0, 1], "index": 0.5}]}"#, ["indices[0].index", "at least 1"]),
+        (r#"{"layers": [{"transparency": 1.5}]}"#, ["layers[0].transparency", "from 0 to 1"]),
+        (r#"{"layers": [{"boundaries": [0, 40]}]}"#, ["layers[0].boundaries", "the smaller first"]),
+        ("{", ["optics.json", "EOF"]),
+    ] {
+        sandbox.write("optics.json", json);
+        sandbox.train(&["--optics", "optics.json", "--out", "bad"]).fails_with(&words);
+        assert!(!sandbox.path("bad").exists(), "{json}");
+    }
+    sandbox.train(&["--optics", "none.json", "--out", "bad"]).fails_with(&["none.json"]);
+}
+
+#[test]
+fn the_doctor_needs_telemetry_and_reads_to_the_last_whole_line() {
+    let sandbox = Sandbox::trained().copy();
+    sandbox.run("doctor", &["run"]).fails_with(&["no telemetry", "--optics"]);
+    sandbox.run("doctor", &["nothing"]).fails_with(&["holds no run"]);
+    with_optics(&sandbox, "{}", &["--out", "watched"]);
+    let metrics = sandbox.path("watched/metrics.jsonl");
+    let whole = fs::read(&metrics).unwrap();
+    let last = whole[..whole.len() - 1].iter().rposition(|&byte| byte == b'\n').unwrap();
+    fs::write(&metrics, &whole[..last - 40]).unwrap();
+    let said = sandbox.run("doctor", &["watched"]).succeeds();
+    assert!(said.stdout.contains("stages.0.rounds.0") && said.stdout.contains("healthy"), "{}", said.stdout);
+    let said = sandbox.run("doctor", &["watched", "--json"]).succeeds();
+    assert!(said.stdout.starts_with("{\"healthy\":true") && said.stdout.lines().count() == 1, "{}", said.stdout);
+    // A gate that is all but closed at a boundary is found.
+    with_optics(&sandbox, r#"{"layers": [{"boundaries": [1, 1], "transparency": 1e-4}]}"#, &["--out", "dim"]);
+    let said = sandbox.run("doctor", &["dim"]).fails_with(&["1 complaint"]);
+    assert!(said.stdout.contains("closed: the medium above stages.0.rounds.0"), "{}", said.stdout);
+}
+
+#[test]
+fn the_page_holds_both_runs_and_the_server_nothing_else() {
+    let sandbox = Sandbox::trained().copy();
+    with_optics(&sandbox, GLASS, &["--out", "glass"]);
+    let said = sandbox.run("dashboard", &["glass", "--beside", "run", "--json"]).succeeds();
+    assert!(said.stdout.contains("report.html"));
+    let page = fs::read_to_string(sandbox.path("glass/report.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.len() < 8_000_000);
+    for words in ["\"name\":\"glass\"", "\"name\":\"run\"", "No telemetry", "boundary 0", "stages.0.rounds.2", "<svg"] {
+        assert!(page.contains(words), "{words} is not in the page");
+    }
+    // Nothing is asked of a network.
+    let links = ["src=\"http", "href=\"http", "url(http", "import "];
+    assert!(links.iter().all(|link| !page.contains(link)));
+
+    let mut command = sandbox.command("dashboard", &["glass", "--serve", "--port", "0"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap();
+    assert!(address.starts_with("127.0.0.1:"), "{line}");
+    let ask = |path: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let found = ask("/");
+    let others = ["/config.json", "/../config.json", "/glass/config.json", "//etc/passwd"].map(ask);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(found.starts_with("HTTP/1.1 200") && found.contains("\"name\":\"glass\"") && found.contains("refresh"));
+    assert!(others.iter().all(|answer| answer.starts_with("HTTP/1.1 404")));
+}
