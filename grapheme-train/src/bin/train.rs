@@ -1,6 +1,6 @@
 //! Trains a model from pairs of texts.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use grapheme_core::layers::RoundKind;
@@ -201,9 +201,8 @@ impl Cli {
     }
 
     fn prepare(&self) -> Result<Vec<Prepared>> {
-        let estimator = self.estimator;
-        if self.loss == LossName::Graph && estimator == Some(EstimatorName::Marginal) {
-            bail!("--loss graph has no exact marginal: use --estimator pathwise, or --loss words");
+        if let Some(estimator) = self.estimator {
+            estimator.loss(self.loss)?;
         }
         let units = match self.target_units {
             Units::Auto => None,
@@ -216,7 +215,7 @@ impl Cli {
             units,
             slots: self.slots.map(usize::from),
             loss: self.loss,
-            estimator,
+            estimator: self.estimator,
             window: self.window,
             transitions: self.transitions,
             width: self.width,
