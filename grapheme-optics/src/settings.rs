@@ -305,6 +305,12 @@ fn refuse<T>(setting: String, found: impl ToString, expected: impl ToString) -> 
     Err(OpticsError { setting, found: found.to_string(), expected: expected.to_string() })
 }
 
+/// Whether amplitudes are turned anywhere, so that a pass carries two gradients.
+pub fn has_phases(&self) -> bool {
+    let turns = |layer: &OpticLayer| !(layer.phase.is_always(0.0) && layer.message_phase.is_always(0.0));
+    self.layers.iter().any(turns) || self.guides.iter().any(|guide| !guide.phase.is_always(0.0))
+}
+
 impl OpticsSettings {
     /// Whether every setting means something for such a network.
     ///
@@ -338,8 +344,7 @@ impl OpticsSettings {
         if let Some(band) = &self.energy_band {
             boundaries("energy_band", band.boundaries)?;
             ordered("energy_band", band.low, band.high)?;
-            let turns = |layer: &OpticLayer| !(layer.phase.is_always(0.0) && layer.message_phase.is_always(0.0));
-            if self.layers.iter().any(turns) || self.guides.iter().any(|guide| !guide.phase.is_always(0.0)) {
+            if self.has_phases() {
                 let expected = "left out where there are phases: it would scale the parts of an amplitude apart";
                 return refuse("energy_band".into(), "both", expected);
             }

@@ -7,6 +7,8 @@
 //!
 //! [`proof`] is what the project claims of its derivatives, as experiments that the `test_*` binaries repeat.
 //!
+//! [`comparison`] judges the estimators against each other, and trains under each.
+//!
 //! [`distance`] is apart from all that: how many edits lead from one labelled graph to another.
 //!
 //! Ignore at first what keeps a run and talks about it: [`settings`], [`prepare`], [`checkpoint`], [`mod@file`], [`run`],
@@ -16,6 +18,7 @@
 //! the threads, on what listens, or on the clock, unless a person sets a limit in minutes.
 
 pub mod checkpoint;
+pub mod comparison;
 pub mod data;
 pub mod decode;
 pub mod distance;

@@ -9,6 +9,7 @@ use grapheme_core::network::{MorphedGraph, Upstream};
 use grapheme_core::{GraphBatch, Scalar};
 use ndarray::{Array2, ArrayView1};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::sync::Arc;
 
 /// A structural loss over the label inventory of a model.
@@ -38,6 +39,15 @@ impl LossName {
             Self::Words => StructuralLoss::words(),
             Self::Graph => StructuralLoss::graph(),
         }
+    }
+}
+
+impl fmt::Display for LossName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Words => "words",
+            Self::Graph => "graph",
+        })
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::data::{BadLines, DataError, Dataset, Example, LabelInventory, Loader, Split, TargetUnits, propose};
 use crate::estimator::EstimatorName;
-use crate::loss::{Gate, StructuralLoss};
 use crate::objective::LossName;
 use crate::settings::{CONFIG_VERSION, DataConfig, ModelSpec, Preset, RunConfig, TrainingSettings};
 use crate::trainer::{Reachable, needed_slots};
@@ -93,9 +92,6 @@ pub struct Prepared {
 const REACH: f64 = 0.995;
 /// More slots than this are never proposed: a target that much longer than its input is no rewriting of it.
 const MOST_SLOTS: usize = 8;
-/// What an insertion costs in the `words` loss of a realised plan, which may keep fewer nodes than there are units: about
-/// the log probability of a unit that was not thought of.
-const INSERTION: f64 = 10.0;
 
 /// Loads the examples and settles every setting; those of `training` that the recipe names are replaced by `wishes`, or
 /// by the recipe for so many examples.
@@ -148,7 +144,7 @@ pub fn prepare(
         ));
     }
     network.transitions = wishes.transitions;
-    let loss = loss_for(wishes.loss, estimator);
+    let loss = estimator.loss(wishes.loss)?;
     let mut model = ModelSpec { units, labels, network, estimator, loss, window: wishes.window };
     if wishes.slots.is_none() {
         let slots = propose_slots(train.examples(), &model);
@@ -228,14 +224,6 @@ fn sized(loader: &Loader, model: &ModelSpec, train: Split, dev: Split) -> Result
     let sound = model.network.check().is_ok();
     let fault = |example: &Example| if sound { model.example_fault(example) } else { None };
     Ok((loader.check(train, fault)?, loader.check(dev, fault)?))
-}
-
-fn loss_for(name: LossName, estimator: EstimatorName) -> StructuralLoss {
-    let mut loss = name.settings();
-    if loss.gate == Gate::Cost && estimator == EstimatorName::Pathwise {
-        loss.insertion = Some(INSERTION);
-    }
-    loss
 }
 
 fn propose_slots(examples: &[Example], spec: &ModelSpec) -> usize {

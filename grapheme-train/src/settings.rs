@@ -2,7 +2,7 @@
 
 use crate::data::{LabelInventory, TargetUnits};
 use crate::estimator::EstimatorName;
-use crate::loss::{Gate, StructuralLoss};
+use crate::loss::StructuralLoss;
 use crate::optim::{AdamWSettings, ScheduleSettings, SettingError};
 use grapheme_core::NetworkConfig;
 use grapheme_core::layers::RoundKind;
@@ -106,9 +106,9 @@ impl Default for TrainingSettings {
 }
 
 impl ModelSpec {
-    /// Whether the estimator can be used with the loss: only gates that are costs can be summed over exactly.
+    /// Whether the estimator can be used with the loss.
     pub fn is_consistent(&self) -> bool {
-        self.estimator != EstimatorName::Marginal || self.loss.gate == Gate::Cost
+        self.estimator.suits(&self.loss)
     }
 }
 
@@ -167,6 +167,7 @@ impl Preset {
             hashes: 2,
             outcomes,
             transitions: false,
+            baseline: false,
             stages: vec![StageConfig { rounds, slots }],
             gate_rank: 16,
             temperature: 1.0,

@@ -10,7 +10,7 @@ use crate::reader::Sight;
 use crate::run::{RunError, RunFolder};
 use crate::settings::{CONFIG_VERSION, ModelSpec, RunConfig};
 use grapheme_core::graph::BatchError;
-use grapheme_core::network::{ConfigError, ForwardError, ForwardOptions};
+use grapheme_core::network::{ConfigError, ForwardError};
 use grapheme_core::{GraphBatch, GraphTransformNet};
 use thiserror::Error;
 
@@ -118,8 +118,7 @@ impl Transducer {
     pub fn see<T: AsRef<str>>(&self, texts: &[T]) -> Result<Sight<'_>, TransducerError> {
         let batch = GraphBatch::from_texts(texts)?;
         let labelling = Labelling::new(&batch, [], self.spec.units, &self.spec.labels);
-        let options = ForwardOptions { closing: self.spec.estimator.closing(), dropout: None, plans: None };
-        let (morphed, _) = self.net.forward(&batch, options)?;
+        let morphed = self.spec.estimator.morph(&self.net, &batch)?;
         Ok(Sight { spec: &self.spec, batch, labelling, morphed })
     }
 }
@@ -158,7 +157,8 @@ pub fn read_config(run: &RunFolder) -> Result<RunConfig, TransducerError> {
     config.model.loss.check().map_err(|error| contradiction(error.to_string()))?;
     config.training.check().map_err(|error| contradiction(error.to_string()))?;
     if !config.model.is_consistent() {
-        return Err(contradiction("the estimator `marginal` with a loss that has no exact marginal".to_owned()));
+        let estimator = config.model.estimator;
+        return Err(contradiction(format!("the estimator `{estimator}` with a loss that it is not defined for")));
     }
     let network = &config.model.network;
     network.check().map_err(|source| TransducerError::Config { file: file.clone(), source })?;

@@ -17,6 +17,14 @@ impl DropoutKeys {
     pub fn new(stream: &Stream, examples: impl IntoIterator<Item = u64>) -> Self {
         Self(examples.into_iter().map(|example| stream.fork(example)).collect())
     }
+
+    /// The stream of one graph, for random numbers beside those of dropout: fork it by something that is no site.
+    ///
+    /// # Panics
+    /// If the batch has no such graph.
+    pub fn stream(&self, graph: usize) -> &Stream {
+        &self.0[graph]
+    }
 }
 
 /// Sets each value to zero with probability `rate` and scales the others by `1 / (1 - rate)` (Srivastava et al., 2014);

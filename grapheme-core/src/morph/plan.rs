@@ -1,7 +1,9 @@
 //! The discrete half of a morph.
 
 use super::Gates;
+use crate::random::Stream;
 use crate::scalar::Scalar;
+use rand::RngExt;
 
 /// Which candidates stay. The rest merge into their targets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -14,6 +16,18 @@ impl Plan {
     /// The most probable choice of each gate: a candidate merges where g > 1/2.
     pub fn most_probable<S: Scalar>(gates: &Gates<S>) -> Self {
         Self { stays: gates.log_stay.iter().zip(&gates.log_merge).map(|(stay, merge)| merge <= stay).collect() }
+    }
+
+    /// A choice of each gate at random: candidate c merges with probability `g_c`, by the c-th number of `stream` onwards from
+    /// its counter. The same stream gives the same choices.
+    pub fn sample<S: Scalar>(gates: &Gates<S>, stream: &mut Stream) -> Self {
+        Self { stays: gates.log_stay.iter().map(|stay| stream.random::<f64>() < stay.widen().exp()).collect() }
+    }
+
+    /// `ln p(plan)`, the sum of `ln g` over what merges and of `ln (1 - g)` over what stays.
+    pub fn log_probability<S: Scalar>(&self, gates: &Gates<S>) -> S {
+        let choices = gates.log_stay.iter().zip(&gates.log_merge);
+        self.stays.iter().zip(choices).map(|(&stays, (&stay, &merge))| if stays { stay } else { merge }).sum()
     }
 
     /// The number of candidates that merge away.

@@ -43,6 +43,13 @@ pub struct MorphCache<S> {
     gate: GateCache<S>,
 }
 
+impl<S> MorphCache<S> {
+    /// Candidates a node, K.
+    pub fn slots(&self) -> usize {
+        self.read.len()
+    }
+}
+
 impl<S: Scalar> Morph<S> {
     /// A morph with fresh parameters.
     pub fn new(width: usize, slots: usize, gate_rank: usize, temperature: f64, stream: &mut Stream) -> Self {

@@ -19,6 +19,9 @@ pub struct NetworkConfig {
     /// Whether the label head has potentials between consecutive labels.
     #[serde(default)]
     pub transitions: bool,
+    /// Whether the network learns what loss to expect of a graph, for an estimator that samples.
+    #[serde(default)]
+    pub baseline: bool,
     /// Message passing and morphs. At least one stage.
     pub stages: Vec<StageConfig>,
     /// Dimensions in which a candidate is compared with its target (r).
@@ -72,6 +75,7 @@ impl NetworkConfig {
             hashes: 2,
             outcomes,
             transitions: false,
+            baseline: false,
             stages: vec![StageConfig { rounds, slots: 2 }],
             gate_rank: 3,
             temperature: 1.0,
@@ -136,7 +140,9 @@ impl NetworkConfig {
             rounds + stage.slots as f64 * d * d + 2.0 * d * self.gate_rank as f64
         };
         let transitions = if self.transitions { (self.outcomes as f64).powi(2) } else { 0.0 };
-        (self.buckets + self.outcomes) as f64 * d + transitions + self.stages.iter().map(stage).sum::<f64>()
+        (self.buckets + self.outcomes + usize::from(self.baseline)) as f64 * d
+            + transitions
+            + self.stages.iter().map(stage).sum::<f64>()
     }
 }
 

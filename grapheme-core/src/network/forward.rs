@@ -87,10 +87,33 @@ pub struct MorphedGraph<S> {
 
 /// What a backward pass needs to know about the forward pass, the merge histories included.
 pub struct Trace<'a, S> {
+    pub(super) opened: Opened<'a, S>,
+    pub(super) closed: Closed<S>,
+}
+
+/// A forward pass up to the gates of the last morph, before any of its choices: what several closings of one batch share.
+pub struct Opened<'a, S> {
     pub(super) batch: &'a GraphBatch,
     pub(super) dropout: Option<&'a DropoutKeys>,
+    /// The last one is not realised here.
     pub(super) stages: Vec<StageTrace<S>>,
+    /// For each node that the last morph reads, the node of the batch that it descends from.
+    origin: Vec<u32>,
+}
+
+/// How one closing was carried out.
+pub struct Closed<S> {
+    pub(super) realised: Option<(Plan, Realised<S>)>,
     pub(super) head: HeadCache<S>,
+}
+
+/// What becomes of the candidates of the last morph.
+#[derive(Clone, Copy, Debug)]
+pub enum Choice<'a> {
+    /// All are kept, with their gates.
+    Open,
+    /// Some merge.
+    Taken(&'a Plan),
 }
 
 pub(super) struct StageTrace<S> {
@@ -101,17 +124,61 @@ pub(super) struct StageTrace<S> {
     pub(super) realised: Option<(Plan, Realised<S>)>,
 }
 
-impl<S: Scalar> Trace<'_, S> {
-    /// The plans of the realised morphs, in order: what a later pass needs to make the same choices.
+impl<S: Scalar> Opened<'_, S> {
+    /// The gates of the last morph.
+    pub fn gates(&self) -> &Gates<S> {
+        &self.last().morph.gates
+    }
+
+    /// The features of its candidates: candidates x d.
+    pub fn candidates(&self) -> &Array2<S> {
+        &self.last().morph.candidates
+    }
+
+    /// The candidates of one graph.
+    pub fn range(&self, graph: usize) -> std::ops::Range<usize> {
+        let (nodes, slots) = (self.topology().range(graph), self.slots());
+        nodes.start * slots..nodes.end * slots
+    }
+
+    /// The shape that the last morph reads.
+    pub fn topology(&self) -> &Topology {
+        self.last().topology.as_ref().unwrap_or(self.batch.topology())
+    }
+
+    /// The plans of the morphs before the last, in order.
     pub fn plans(&self) -> Vec<Plan> {
         self.stages.iter().filter_map(|stage| stage.realised.as_ref().map(|(plan, _)| plan.clone())).collect()
     }
 
+    pub(super) fn last(&self) -> &StageTrace<S> {
+        self.stages.last().expect("a network has at least one stage")
+    }
+
+    fn slots(&self) -> usize {
+        self.last().morph.slots()
+    }
+}
+
+impl<'a, S: Scalar> Trace<'a, S> {
+    /// The trace of a whole pass, from its two halves.
+    pub fn new(opened: Opened<'a, S>, closed: Closed<S>) -> Self {
+        Self { opened, closed }
+    }
+
+    /// The plans of the realised morphs, in order: what a later pass needs to make the same choices.
+    pub fn plans(&self) -> Vec<Plan> {
+        let mut plans = self.opened.plans();
+        plans.extend(self.closed.realised.iter().map(|(plan, _)| plan.clone()));
+        plans
+    }
+
     /// The histories of all splits and merges, in order.
     pub fn histories(&self) -> impl Iterator<Item = &MergeHistory<S>> {
-        self.stages.iter().flat_map(|stage| {
+        let stages = self.opened.stages.iter().flat_map(|stage| {
             std::iter::once(&stage.morph.split).chain(stage.realised.as_ref().map(|(_, realised)| &realised.history))
-        })
+        });
+        stages.chain(self.closed.realised.as_ref().map(|(_, realised)| &realised.history))
     }
 
     /// All histories composed: which nodes of the batch made each output node. Layers between morphs are passed over.
@@ -127,11 +194,12 @@ impl<S: Scalar> Trace<'_, S> {
     /// Switches the merge history off: every history is mistaken for the identity, as in a backward pass that assumes
     /// that nodes of the output are nodes of the input. A control for tests of the history; never for training.
     pub fn forget_histories(&mut self) {
-        for stage in &mut self.stages {
+        for stage in &mut self.opened.stages {
             stage.morph.split = stage.morph.split.mistaken_for_identity();
-            if let Some((_, realised)) = &mut stage.realised {
-                realised.history = realised.history.mistaken_for_identity();
-            }
+        }
+        let earlier = self.opened.stages.iter_mut().filter_map(|stage| stage.realised.as_mut());
+        for (_, realised) in earlier.chain(&mut self.closed.realised) {
+            realised.history = realised.history.mistaken_for_identity();
         }
     }
 }
@@ -155,10 +223,45 @@ impl<S: Scalar> GraphTransformNet<S> {
     /// [`ForwardError`] if features or plans do not fit the batch.
     pub fn forward_features<'a>(
         &self,
-        mut x: Array2<S>,
+        x: Array2<S>,
         batch: &'a GraphBatch,
         options: ForwardOptions<'a>,
     ) -> Result<(MorphedGraph<S>, Trace<'a, S>), ForwardError> {
+        let opened = self.open_features(x, batch, options)?;
+        let plan;
+        let choice = match (options.closing, options.plans) {
+            (Closing::Marginalised, _) => Choice::Open,
+            (Closing::Realised, None) => {
+                plan = Plan::most_probable(opened.gates());
+                Choice::Taken(&plan)
+            }
+            (Closing::Realised, Some(given)) => {
+                plan = given.get(self.stages.len() - 1).cloned().unwrap_or_default();
+                Choice::Taken(&plan)
+            }
+        };
+        let (morphed, closed) = self.close(&opened, opened.gates(), choice)?;
+        Ok((morphed, Trace { opened, closed }))
+    }
+
+    /// The pass up to the gates of the last morph; how it closes is not asked yet.
+    ///
+    /// # Errors
+    /// [`ForwardError`] if given plans do not fit the batch.
+    pub fn open<'a>(&self, batch: &'a GraphBatch, options: ForwardOptions<'a>) -> Result<Opened<'a, S>, ForwardError> {
+        self.open_features(self.embedding.forward(batch), batch, options)
+    }
+
+    /// The same from given features of the nodes (n x d).
+    ///
+    /// # Errors
+    /// [`ForwardError`] if features or plans do not fit the batch.
+    pub fn open_features<'a>(
+        &self,
+        mut x: Array2<S>,
+        batch: &'a GraphBatch,
+        options: ForwardOptions<'a>,
+    ) -> Result<Opened<'a, S>, ForwardError> {
         let dropout = options.dropout;
         ShapeError::check("features", &x, [batch.nodes(), self.embedding.table.ncols()])?;
         self.embedding_dropout.apply(&mut x, Pass { topology: batch.topology(), dropout });
@@ -166,60 +269,89 @@ impl<S: Scalar> GraphTransformNet<S> {
         // The shape and the origins of the nodes that a stage reads; no shape stands for that of the batch.
         let mut shape: Option<Topology> = None;
         let mut origin: Vec<u32> = (0..batch.nodes() as u32).collect();
-        let mut plans = options.plans.map(<[Plan]>::iter);
         loop {
             let stage = &self.stages[stages.len()];
-            let is_last = stages.len() + 1 == self.stages.len();
             let topology = shape.take();
             let current = topology.as_ref().unwrap_or(batch.topology());
             let (rounds, morph) = stage.forward(x, Pass { topology: current, dropout })?;
-            let slots = stage.morph.read.len();
-            let candidate_origin: Vec<u32> = origin.iter().flat_map(|&o| std::iter::repeat_n(o, slots)).collect();
-            let candidate_offsets: Vec<u32> = current.offsets().iter().map(|&o| o * slots as u32).collect();
-            let (realised, kept, morphed_shape);
-            if is_last && options.closing == Closing::Marginalised {
-                (realised, kept) = (None, (0..morph.targets.len() as u32).collect());
-                morphed_shape = Topology::chains(candidate_offsets.windows(2).map(|o| (o[1] - o[0]) as usize))?;
-                x = morph.candidates.clone();
-                origin.clone_from(&candidate_origin);
-            } else {
-                let plan = match &mut plans {
-                    None => Plan::most_probable(&morph.gates),
-                    Some(given) => given.next().cloned().unwrap_or_default(),
-                };
-                let (expected, found) = (morph.targets.len(), plan.stays.len());
-                if found != expected {
-                    return Err(ForwardError::Plan { morph: stages.len(), expected, found });
-                }
-                let outcome = realise(&plan, &morph.gates, &morph.targets, current, slots)?;
-                x = outcome.history.forward(morph.candidates.view());
-                origin = outcome.kept.iter().map(|&c| candidate_origin[c as usize]).collect();
-                (kept, morphed_shape) = (outcome.kept.clone(), outcome.topology.clone());
-                realised = Some((plan, outcome));
+            if stages.len() + 1 == self.stages.len() {
+                stages.push(StageTrace { topology, rounds, morph, realised: None });
+                return Ok(Opened { batch, dropout, stages, origin });
             }
-            if is_last {
-                let gates = morph.gates.clone();
-                stages.push(StageTrace { topology, rounds, morph, realised });
-                let can_copy = |row: usize| batch.cluster(origin[row] as usize).is_some();
-                let (log_label, head) = self.head.forward(x, can_copy)?;
-                let (closing, topology) = (options.closing, morphed_shape);
-                let morphed = MorphedGraph {
-                    closing,
-                    topology,
-                    origin,
-                    kept,
-                    candidate_origin,
-                    candidate_offsets,
-                    gates,
-                    log_label,
-                    transitions: self.head.transitions.clone(),
-                };
-                return Ok((morphed, Trace { batch, dropout, stages, head }));
-            }
-            stages.push(StageTrace { topology, rounds, morph, realised });
-            shape = Some(morphed_shape);
+            let plan = match options.plans {
+                None => Plan::most_probable(&morph.gates),
+                Some(given) => given.get(stages.len()).cloned().unwrap_or_default(),
+            };
+            let outcome = carry_out(&plan, &morph.gates, &morph, current, stages.len())?;
+            x = outcome.history.forward(morph.candidates.view());
+            let slots = morph.slots() as u32;
+            origin = outcome.kept.iter().map(|&c| origin[(c / slots) as usize]).collect();
+            shape = Some(outcome.topology.clone());
+            stages.push(StageTrace { topology, rounds, morph, realised: Some((plan, outcome)) });
         }
     }
+
+    /// Closes the last morph. `gates` are those of `opened`, or others in their place: an estimator may carry out a plan as
+    /// if its choices were certain. Merges by the weights that these gates give.
+    ///
+    /// The time of the merge and of the label head; [`open`](Self::open) is not repeated, however often a batch is closed.
+    ///
+    /// # Errors
+    /// [`ForwardError`] if the plan is not one choice a candidate.
+    pub fn close(
+        &self,
+        opened: &Opened<'_, S>,
+        gates: &Gates<S>,
+        choice: Choice<'_>,
+    ) -> Result<(MorphedGraph<S>, Closed<S>), ForwardError> {
+        let (morph, current, slots) = (&opened.last().morph, opened.topology(), opened.slots());
+        let node_origin = |candidate: u32| opened.origin[candidate as usize / slots];
+        let candidate_origin: Vec<u32> = (0..morph.targets.len() as u32).map(node_origin).collect();
+        let candidate_offsets: Vec<u32> = current.offsets().iter().map(|&o| o * slots as u32).collect();
+        let (realised, closing, topology, x, kept) = match choice {
+            Choice::Open => {
+                let topology = Topology::chains(candidate_offsets.windows(2).map(|o| (o[1] - o[0]) as usize))?;
+                let kept = (0..morph.targets.len() as u32).collect();
+                (None, Closing::Marginalised, topology, morph.candidates.clone(), kept)
+            }
+            Choice::Taken(plan) => {
+                let outcome = carry_out(plan, gates, morph, current, self.stages.len() - 1)?;
+                let x = outcome.history.forward(morph.candidates.view());
+                let (topology, kept) = (outcome.topology.clone(), outcome.kept.clone());
+                (Some((plan.clone(), outcome)), Closing::Realised, topology, x, kept)
+            }
+        };
+        let origin: Vec<u32> = kept.iter().map(|&c| candidate_origin[c as usize]).collect();
+        let can_copy = |row: usize| opened.batch.cluster(origin[row] as usize).is_some();
+        let (log_label, head) = self.head.forward(x, can_copy)?;
+        let morphed = MorphedGraph {
+            closing,
+            topology,
+            origin,
+            kept,
+            candidate_origin,
+            candidate_offsets,
+            gates: gates.clone(),
+            log_label,
+            transitions: self.head.transitions.clone(),
+        };
+        Ok((morphed, Closed { realised, head }))
+    }
+}
+
+/// Carries out a plan over the candidates of a morph, if it is one choice a candidate.
+fn carry_out<S: Scalar>(
+    plan: &Plan,
+    gates: &Gates<S>,
+    morph: &MorphCache<S>,
+    topology: &Topology,
+    place: usize,
+) -> Result<Realised<S>, ForwardError> {
+    let (expected, found) = (morph.targets.len(), plan.stays.len());
+    if found != expected {
+        return Err(ForwardError::Plan { morph: place, expected, found });
+    }
+    Ok(realise(plan, gates, &morph.targets, topology, morph.slots())?)
 }
 
 impl<S: Scalar> Stage<S> {

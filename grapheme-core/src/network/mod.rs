@@ -5,14 +5,15 @@ mod config;
 mod forward;
 mod pull_back;
 
-pub use backward::Upstream;
+pub use backward::{Seam, Upstream};
 pub use config::{ConfigError, NetworkConfig, StageConfig};
-pub use forward::{Closing, ForwardError, ForwardOptions, MorphedGraph, Trace};
+pub use forward::{Choice, Closed, Closing, ForwardError, ForwardOptions, MorphedGraph, Opened, Trace};
 
-use crate::layers::{Dropout, HashedEmbedding, Round};
+use crate::layers::{Dropout, HashedEmbedding, Linear, Round};
 use crate::morph::{LabelHead, Morph};
 use crate::random::Stream;
 use crate::scalar::Scalar;
+use ndarray::{Array1, Array2};
 
 /// Hashed embedding, then stages of message passing and morphing, then the label head.
 ///
@@ -41,6 +42,9 @@ pub struct GraphTransformNet<S> {
     pub stages: Vec<Stage<S>>,
     /// Labels of what stays.
     pub head: LabelHead<S>,
+    /// What the loss of a graph is expected to be, from the mean of its candidates: d to 1. Nothing in a forward pass reads
+    /// it; an estimator that samples may subtract it from the losses it finds.
+    pub baseline: Option<Linear<S>>,
     embedding_dropout: Dropout,
 }
 
@@ -78,7 +82,8 @@ impl<S: Scalar> GraphTransformNet<S> {
         });
         let stages = stages.collect();
         let head = LabelHead::new(d, config.outcomes, config.transitions, &mut stream.fork(u64::MAX));
-        Ok(Self { embedding, stages, head, embedding_dropout })
+        let baseline = config.baseline.then(|| Linear { weight: Array2::zeros((d, 1)), bias: Array1::zeros(1) });
+        Ok(Self { embedding, stages, head, baseline, embedding_dropout })
     }
 
     /// Names of the layers, in the order of the forward pass: `embedding`, `stages.0.rounds.0`, ..., `head`. Boundary i
@@ -94,5 +99,5 @@ impl<S: Scalar> GraphTransformNet<S> {
     }
 }
 
-crate::param_tree!(GraphTransformNet { embedding, stages, head });
+crate::param_tree!(GraphTransformNet { embedding, stages, head, baseline });
 crate::param_tree!(Stage { rounds, morph });

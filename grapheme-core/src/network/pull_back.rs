@@ -1,6 +1,6 @@
 //! One layer of the backward pass at a time, for whoever follows single rays or carries more than one gradient.
 
-use super::{GraphTransformNet, MorphedGraph, Trace};
+use super::{GraphTransformNet, MorphedGraph, Opened, Trace};
 use crate::graph::Topology;
 use crate::layers::{Layer, Pass};
 use crate::morph::GatesGradient;
@@ -27,13 +27,13 @@ impl<S: Scalar> GraphTransformNet<S> {
         gates: Option<&GatesGradient<S>>,
         grad: &mut Self,
     ) -> Array2<S> {
-        let Trace { batch, dropout, stages, head } = trace;
+        let Trace { opened: Opened { batch, dropout, stages, .. }, closed } = trace;
         let Some(mut below) = layer.checked_sub(1) else {
             self.embedding_dropout.apply(&mut dy, Pass { topology: batch.topology(), dropout: *dropout });
             self.embedding.backward(batch, dy.view(), &mut grad.embedding);
             return dy;
         };
-        for ((stage, trace), grad) in self.stages.iter().zip(stages).zip(&mut grad.stages) {
+        for (s, ((stage, trace), grad)) in self.stages.iter().zip(stages).zip(&mut grad.stages).enumerate() {
             let topology = trace.topology.as_ref().unwrap_or(batch.topology());
             if below < stage.rounds.len() {
                 let pass = Pass { topology, dropout: *dropout };
@@ -42,7 +42,9 @@ impl<S: Scalar> GraphTransformNet<S> {
             if below == stage.rounds.len() {
                 let zeros = || GatesGradient::zeros(trace.morph.targets.len());
                 let mut dgates = gates.cloned().unwrap_or_else(zeros);
-                if let Some((_, realised)) = &trace.realised {
+                let is_last = s + 1 == stages.len();
+                let realised = if is_last { &closed.realised } else { &trace.realised };
+                if let Some((_, realised)) = realised {
                     realised.add_gate_gradient(dy.view(), trace.morph.candidates.view(), &mut dgates);
                     dy = realised.history.backward(dy.view());
                 }
@@ -51,7 +53,7 @@ impl<S: Scalar> GraphTransformNet<S> {
             below -= stage.rounds.len() + 1;
         }
         assert_eq!(below, 0, "layer {layer}: the head is the last");
-        self.head.backward(head.clone(), morphed.log_label.view(), dy, &mut grad.head)
+        self.head.backward(closed.head.clone(), morphed.log_label.view(), dy, &mut grad.head)
     }
 }
 
@@ -59,13 +61,13 @@ impl<S: Scalar> Trace<'_, S> {
     /// Who is joined to whom among the rows that leave layer `layer` upwards, the head excepted.
     pub fn topology<'a>(&'a self, morphed: &'a MorphedGraph<S>, layer: usize) -> &'a Topology {
         let mut first = 1;
-        for (i, stage) in self.stages.iter().enumerate() {
+        for (i, stage) in self.opened.stages.iter().enumerate() {
             let morph = first + stage.rounds.len();
             if layer < morph {
-                return stage.topology.as_ref().unwrap_or(self.batch.topology());
+                return stage.topology.as_ref().unwrap_or(self.opened.batch.topology());
             }
             if layer == morph {
-                let above = self.stages.get(i + 1).and_then(|next| next.topology.as_ref());
+                let above = self.opened.stages.get(i + 1).and_then(|next| next.topology.as_ref());
                 return above.unwrap_or(&morphed.topology);
             }
             first = morph + 1;

@@ -14,7 +14,9 @@ use std::time::Instant;
 /// Checks every derivative against finite differences.
 ///
 /// In f64: every parameter that the inputs touch and every input feature, for every combination of loss, assignment,
-/// estimator and layers, on networks and inputs that are tiny but of every kind. The error of a derivative is
+/// estimator and layers, on networks and inputs that are tiny but of every kind. An estimator that is the derivative of no
+/// loss, as straight-through, is the derivative of a surrogate, and that is checked: compare_estimators says how far it
+/// is from the gradient of an expectation. The error of a derivative is
 /// |a - n| / max(|a|, |n|, 0.01 x root mean square of its block). An error of 1% is planted in every block of the gradient
 /// and at every boundary between layers, and must be caught; the f32 gradient is compared with the f64 one. The exit code
 /// is 0 only if all of this holds.

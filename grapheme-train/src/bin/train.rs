@@ -1,6 +1,6 @@
 //! Trains a model from pairs of texts.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use grapheme_core::layers::RoundKind;
@@ -237,9 +237,8 @@ impl Cli {
     }
 
     fn prepare(&self) -> Result<Vec<Prepared>> {
-        let estimator = self.estimator;
-        if self.loss == LossName::Graph && estimator == Some(EstimatorName::Marginal) {
-            bail!("--loss graph has no exact marginal: use --estimator pathwise, or --loss words");
+        if let Some(estimator) = self.estimator {
+            estimator.loss(self.loss)?;
         }
         let units = match self.target_units {
             Units::Auto => None,
@@ -252,7 +251,7 @@ impl Cli {
             units,
             slots: self.slots.map(usize::from),
             loss: self.loss,
-            estimator,
+            estimator: self.estimator,
             window: self.window,
             transitions: self.transitions,
             width: self.width,
@@ -302,6 +301,14 @@ fn optics_of(prepared: &Prepared) -> Result<Option<OpticsSettings>> {
     let Some(settings) = &prepared.config.optics else { return Ok(None) };
     let settings = OpticsSettings::deserialize(settings).context("the optics in config.json")?;
     settings.check(&Layout::of(&prepared.config.model.network))?;
+    // A batch that is closed several times, or by other gates, has no one complex gradient to carry down.
+    match prepared.config.model.estimator {
+        EstimatorName::Marginal | EstimatorName::Pathwise => {}
+        EstimatorName::Reinforce => bail!("--optics does not go with --estimator reinforce: use marginal or pathwise"),
+        EstimatorName::StraightThrough | EstimatorName::StraightThroughLogit => {
+            ensure!(!settings.has_phases(), "phases in --optics need --estimator marginal or pathwise");
+        }
+    }
     Ok(Some(settings))
 }
 

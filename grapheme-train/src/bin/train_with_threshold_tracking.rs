@@ -48,6 +48,7 @@ const EXAMPLES: &str = "\
 Examples:
   train_with_threshold_tracking
   train_with_threshold_tracking --loss graph --out runs/graph-thresholds
+  train_with_threshold_tracking --estimator reinforce --epochs 300
   train_with_threshold_tracking --epochs 500 --rate 0.05 --json";
 
 /// The largest gap between analytic and numeric gradients that passes.
@@ -58,26 +59,18 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<()> {
-    let estimator = match (cli.loss, cli.estimator) {
-        (LossName::Graph, Some(EstimatorName::Marginal)) => {
-            bail!("--loss graph has no exact marginal: use --estimator pathwise, or --loss words")
-        }
-        (_, Some(estimator)) => estimator,
-        (LossName::Words, None) => EstimatorName::Marginal,
-        (LossName::Graph, None) => EstimatorName::Pathwise,
-    };
+    let estimator = cli.estimator.unwrap_or(match cli.loss {
+        LossName::Words => EstimatorName::Marginal,
+        LossName::Graph => EstimatorName::Pathwise,
+    });
     if !(cli.rate > 0.0 && cli.rate.is_finite()) {
         bail!("--rate {}: must be a positive number", cli.rate);
     }
-    let mut pairs = Pairs::new(cli.loss)?;
-    if (cli.loss, estimator) == (LossName::Words, EstimatorName::Pathwise) {
-        // A plan may keep fewer nodes than there are units.
-        pairs.objective.loss.insertion = Some(10.0);
-    }
+    let pairs = Pairs::under(estimator, cli.loss)?;
     let settings = ThresholdSettings { estimator, epochs: cli.epochs as usize, rate: cli.rate, seed: cli.seed };
     let rows = track(&pairs, &settings)?;
     let name = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
-    let title = format!("abc to ab, xyz to xy, 123 to 12: {} loss, {}", name(&cli.loss), name(&estimator));
+    let title = format!("abc to ab, xyz to xy, 123 to 12: {} loss, {estimator}", name(&cli.loss));
     let lines: Result<String, serde_json::Error> =
         rows.iter().map(|row| serde_json::to_string(row).map(|line| line + "\n")).collect();
     let (table, picture) = (cli.out.join("thresholds.jsonl"), cli.out.join("thresholds.svg"));

@@ -19,6 +19,9 @@ pub enum DataError {
         /// The run's folder.
         run: PathBuf,
     },
+    /// The wished estimator is not defined for the wished loss.
+    #[error(transparent)]
+    Unsuited(#[from] crate::estimator::Unsuited),
     /// Nothing is at the path.
     #[error("{}: no such file or folder; check the path", path.display())]
     Missing {

@@ -1,6 +1,6 @@
 //! All choices of the last morph, summed over.
 
-use super::{Crossing, Estimate, EstimateError, Estimator, through};
+use super::{Crossing, Estimate, EstimateError, Estimator, Held, open, through};
 use crate::objective::{Objective, Task};
 use grapheme_core::network::Closing;
 use grapheme_core::{GradientMedium, GraphTransformNet, Scalar};
@@ -11,6 +11,9 @@ use grapheme_core::{GradientMedium, GraphTransformNet, Scalar};
 /// as there are units, and 0 otherwise; the expectation over the gates is the probability of the target, and the loss is
 /// its negative logarithm. Linear in the entries of the band. Morphs before the last are realised as in
 /// [`Pathwise`](super::Pathwise).
+///
+/// No other loss has such a programme here: it needs `exp(-L)` to be a product over candidates in order, given the place in the
+/// target, and edges, cliques and what merges into a node reach across.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Marginal;
 
@@ -26,7 +29,8 @@ impl<S: Scalar, M: GradientMedium<S>> Estimator<S, M> for Marginal {
         task: Task<'_>,
         pass: Crossing<'_, S, M>,
         grad: &mut GraphTransformNet<S>,
-    ) -> Result<Estimate, EstimateError> {
-        through(Closing::Marginalised, net, objective, task, pass, grad)
+    ) -> Result<Estimate<S>, EstimateError> {
+        let opened = open(net, task, &pass)?;
+        through((net, objective, task), opened, Held::Nothing, pass, grad)
     }
 }

@@ -1,7 +1,8 @@
 //! The most probable choices, held fixed.
 
-use super::{Crossing, Estimate, EstimateError, Estimator, through};
+use super::{Crossing, Estimate, EstimateError, Estimator, Held, open, through};
 use crate::objective::{Objective, Task};
+use grapheme_core::morph::Plan;
 use grapheme_core::network::Closing;
 use grapheme_core::{GradientMedium, GraphTransformNet, Scalar};
 
@@ -24,7 +25,9 @@ impl<S: Scalar, M: GradientMedium<S>> Estimator<S, M> for Pathwise {
         task: Task<'_>,
         pass: Crossing<'_, S, M>,
         grad: &mut GraphTransformNet<S>,
-    ) -> Result<Estimate, EstimateError> {
-        through(Closing::Realised, net, objective, task, pass, grad)
+    ) -> Result<Estimate<S>, EstimateError> {
+        let opened = open(net, task, &pass)?;
+        let held = Held::Plan(Plan::most_probable(opened.gates()));
+        through((net, objective, task), opened, held, pass, grad)
     }
 }

@@ -1,12 +1,11 @@
 //! Plain gradient descent on the pairs, from many starts, with a control whose backward pass forgets the merges.
 
 use super::pairs::{PAIRS, Pairs, ProofError};
-use crate::estimator::{Crossing, Estimate, EstimateError, Estimator, EstimatorName, losses};
+use crate::estimator::{Crossing, Estimate, EstimateError, Estimator, EstimatorName, Held};
 use crate::lanes::Lanes;
 use crate::objective::{Objective, Task};
 use crate::optim::{Optimiser, SettingError, Sgd};
 use grapheme_core::check::differentiate;
-use grapheme_core::morph::Plan;
 use grapheme_core::network::{Closing, ForwardOptions};
 use grapheme_core::{Boundary, GradientMedium, GraphTransformNet, Topology, param};
 use ndarray::Array2;
@@ -203,11 +202,12 @@ impl<'a> Descent<'a> {
         for epoch in 1..=settings.long_epochs {
             run.unconverged += estimate.unconverged;
             Sgd.step(&mut self.net, &self.grad, settings.rate / PAIRS.len() as f64);
-            let plans = std::mem::take(&mut estimate.plans);
-            (estimate, crossed) = self.differentiate()?;
+            let (now, arrived) = self.differentiate()?;
+            let before = std::mem::replace(&mut estimate, now);
+            crossed = arrived;
             let loss: f64 = estimate.losses.iter().sum();
-            let has_flipped = estimate.plans != plans;
-            let of_the_plan = if has_flipped { self.loss_of(&plans)? } else { loss };
+            let has_flipped = estimate.plans() != before.plans();
+            let of_the_plan = if has_flipped { self.loss_of(&before)? } else { loss };
             // What is not a number has not decreased.
             if of_the_plan.is_nan() || of_the_plan >= last {
                 run.increases.push(epoch);
@@ -227,7 +227,7 @@ impl<'a> Descent<'a> {
     }
 
     /// Losses and gradient at the present weights, and what crossed the boundaries, the last first.
-    fn differentiate(&mut self) -> Result<(Estimate, Vec<Array2<f64>>), ProofError> {
+    fn differentiate(&mut self) -> Result<(Estimate<f64>, Vec<Array2<f64>>), ProofError> {
         param::each_mut(&mut self.grad, |_, _, values| values.fill(0.0));
         let mut record = Vec::new();
         let pass = Crossing { dropout: None, medium: &Witness, record: &mut record };
@@ -236,14 +236,14 @@ impl<'a> Descent<'a> {
         Ok((estimate, record))
     }
 
-    fn loss_of(&self, plans: &[Plan]) -> Result<f64, ProofError> {
-        let Pairs { objective, .. } = self.pairs;
-        Ok(losses(&self.net, objective, self.pairs.task(), self.way.closing(), Some(plans))?.iter().sum())
+    /// The loss of earlier plans.
+    fn loss_of(&self, earlier: &Estimate<f64>) -> Result<f64, ProofError> {
+        Ok(earlier.surrogate(&self.net, &self.pairs.objective, self.pairs.task())?.values.iter().sum())
     }
 
     fn look_at_contributors(
         &self,
-        estimate: &Estimate,
+        estimate: &Estimate<f64>,
         crossed: &[Array2<f64>],
         nodes: &mut Nodes,
     ) -> Result<(), ProofError> {
@@ -264,7 +264,7 @@ impl<'a> Descent<'a> {
                     let mut moved = x.clone();
                     moved.row_mut(node).scaled_add(delta / length, &gradient);
                     // The same shapes passed a moment ago; were they refused now, this would count as wrong.
-                    self.loss_from(moved, &estimate.plans).unwrap_or(f64::NAN)
+                    self.loss_from(moved, estimate).unwrap_or(f64::NAN)
                 },
                 loss,
                 0.02,
@@ -276,12 +276,11 @@ impl<'a> Descent<'a> {
         Ok(())
     }
 
-    /// The loss from given features under given plans.
-    fn loss_from(&self, features: Array2<f64>, plans: &[Plan]) -> Result<f64, ProofError> {
-        let task = self.pairs.task();
-        let options = ForwardOptions { closing: self.way.closing(), dropout: None, plans: Some(plans) };
-        let (morphed, _) = self.net.forward_features(features, task.batch, options)?;
-        Ok(self.pairs.objective.assess(task, &morphed)?.losses.iter().sum())
+    /// The loss from given features under the plans of an estimate.
+    fn loss_from(&self, features: Array2<f64>, estimate: &Estimate<f64>) -> Result<f64, ProofError> {
+        let Pairs { objective, .. } = self.pairs;
+        let found = estimate.surrogate_from(features, &self.net, objective, self.pairs.task())?;
+        Ok(found.values.iter().sum())
     }
 
     /// The nodes of the batch that contributed to a merge, by the histories of the forward pass.
@@ -325,14 +324,18 @@ impl<M: GradientMedium<f64>> Estimator<f64, M> for Forgetful {
         task: Task<'_>,
         pass: Crossing<'_, f64, M>,
         grad: &mut GraphTransformNet<f64>,
-    ) -> Result<Estimate, EstimateError> {
+    ) -> Result<Estimate<f64>, EstimateError> {
         let options = ForwardOptions { closing: self.0, dropout: pass.dropout, plans: None };
         let (morphed, mut trace) = net.forward(task.batch, options)?;
         let assessment = objective.assess(task, &morphed)?;
-        let plans = trace.plans();
+        let mut earlier = trace.plans();
+        let held = match self.0 {
+            Closing::Marginalised => Held::Nothing,
+            Closing::Realised => earlier.pop().map_or(Held::Nothing, Held::Plan),
+        };
         trace.forget_histories();
         net.backward(trace, &morphed, assessment.upstream, pass.medium, pass.record, grad);
-        Ok(Estimate { losses: assessment.losses, unconverged: assessment.unconverged, plans })
+        Ok(Estimate { losses: assessment.losses, unconverged: assessment.unconverged, earlier, held })
     }
 }
 

@@ -1,9 +1,9 @@
 //! The smallest task that needs a merge: three texts that lose their last grapheme.
 
 use crate::data::{LabelInventory, TargetUnits};
-use crate::estimator::EstimateError;
+use crate::estimator::{EstimateError, EstimatorName, Unsuited};
 use crate::labelling::Labelling;
-use crate::loss::{Assignment, LossError};
+use crate::loss::{Assignment, LossError, StructuralLoss};
 use crate::objective::{LossName, Objective, Task};
 use crate::optim::SettingError;
 use grapheme_core::graph::BatchError;
@@ -37,6 +37,9 @@ pub enum ProofError {
     /// A setting is out of its range.
     #[error(transparent)]
     Setting(#[from] SettingError),
+    /// An estimator is not defined for a loss.
+    #[error(transparent)]
+    Unsuited(#[from] Unsuited),
     /// A setting of the network is out of its range.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -69,11 +72,22 @@ impl Pairs {
     /// # Errors
     /// Never for [`PAIRS`], which fit into a batch.
     pub fn new(loss: LossName) -> Result<Self, ProofError> {
+        Self::with(loss.settings())
+    }
+
+    /// The pairs under a loss as an estimator needs it.
+    ///
+    /// # Errors
+    /// [`ProofError::Unsuited`].
+    pub fn under(estimator: EstimatorName, loss: LossName) -> Result<Self, ProofError> {
+        Self::with(estimator.loss(loss)?)
+    }
+
+    fn with(mut loss: StructuralLoss) -> Result<Self, ProofError> {
         let batch = GraphBatch::from_texts(&PAIRS.map(|(input, _)| input))?;
         let targets = PAIRS.map(|(_, target)| target);
         let labels = LabelInventory::of(targets, TargetUnits::Graphemes);
         let labelling = Labelling::new(&batch, targets, TargetUnits::Graphemes, &labels);
-        let mut loss = loss.settings();
         if let Assignment::Sinkhorn(sinkhorn) = &mut loss.aligner {
             sinkhorn.tolerance = 1e-12;
             sinkhorn.epsilon = EPSILON;

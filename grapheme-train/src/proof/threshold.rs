@@ -1,13 +1,13 @@
 //! What the learned merge thresholds do while the pairs are learned.
 
 use super::pairs::{PAIRS, Pairs, ProofError};
-use crate::estimator::{Crossing, Estimator, EstimatorName, losses};
+use crate::estimator::{Crossing, Estimator, EstimatorName};
 use crate::optim::{Optimiser, Sgd};
 use grapheme_core::check::{Derivative, differentiate};
-use grapheme_core::layers::sigmoid;
+use grapheme_core::layers::{DropoutKeys, sigmoid};
 use grapheme_core::morph::Plan;
 use grapheme_core::network::ForwardOptions;
-use grapheme_core::{GraphTransformNet, Vacuum, param};
+use grapheme_core::{GraphTransformNet, Stream, Vacuum, param};
 use plotters::prelude::*;
 use serde::Serialize;
 
@@ -37,7 +37,7 @@ pub struct Row {
     pub sigmoids: Vec<f64>,
     /// Derivatives of the mean loss with respect to the thresholds, by the backward pass.
     pub analytic: Vec<f64>,
-    /// The same by finite differences, the plan held fixed.
+    /// The same by finite differences of the estimator's surrogate.
     pub numeric: Vec<f64>,
     /// Candidates that merge under the most probable plan, over all pairs.
     pub merges: usize,
@@ -59,13 +59,17 @@ pub fn track(pairs: &Pairs, settings: &ThresholdSettings) -> Result<Vec<Row>, Pr
     let mut net = pairs.fresh(settings.seed)?;
     let mut grad = param::zeros_like(&net);
     let estimator: Box<dyn Estimator<f64, Vacuum>> = settings.estimator.build();
+    let stream = Stream::new(settings.seed).fork(CHOICES);
     let share = 1.0 / PAIRS.len() as f64;
     let mut rows = Vec::with_capacity(settings.epochs + 1);
     for epoch in 0..=settings.epochs {
         param::each_mut(&mut grad, |_, _, values| values.fill(0.0));
-        let pass = Crossing { dropout: None, medium: &Vacuum, record: &mut () };
+        // Sampled choices are others in every epoch.
+        let keys = DropoutKeys::new(&stream.fork(epoch as u64), 0..PAIRS.len() as u64);
+        let pass = Crossing { dropout: Some(&keys), medium: &Vacuum, record: &mut () };
         let estimate = estimator.gradient(&net, &pairs.objective, pairs.task(), pass, &mut grad)?;
         let mean = estimate.losses.iter().sum::<f64>() * share;
+        let here = estimate.surrogate(&net, &pairs.objective, pairs.task())?.values.iter().sum::<f64>() * share;
         let thresholds = thresholds(&mut net).to_vec();
         let numeric = (0..thresholds.len()).map(|k| {
             let mut probe = net.clone();
@@ -73,12 +77,11 @@ pub fn track(pairs: &Pairs, settings: &ThresholdSettings) -> Result<Vec<Row>, Pr
             let derivative: Derivative = differentiate(
                 |delta| {
                     self::thresholds(&mut probe)[k] = at + delta;
-                    let closing = settings.estimator.closing();
-                    let found = losses(&probe, &pairs.objective, pairs.task(), closing, Some(&estimate.plans));
+                    let found = estimate.surrogate(&probe, &pairs.objective, pairs.task());
                     // The same shapes passed a moment ago; were they refused now, the gap would be told.
-                    found.map_or(f64::NAN, |losses| losses.iter().sum::<f64>() * share)
+                    found.map_or(f64::NAN, |found| found.values.iter().sum::<f64>() * share)
                 },
-                mean,
+                here,
                 0.02,
             );
             derivative.value
@@ -100,6 +103,9 @@ pub fn track(pairs: &Pairs, settings: &ThresholdSettings) -> Result<Vec<Row>, Pr
     }
     Ok(rows)
 }
+
+/// A purpose of random streams.
+const CHOICES: u64 = 3;
 
 /// The thresholds of the only morph.
 fn thresholds(net: &mut GraphTransformNet<f64>) -> &mut [f64] {

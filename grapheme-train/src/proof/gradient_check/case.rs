@@ -2,7 +2,7 @@
 //! finite differences of every number.
 
 use crate::data::{LabelInventory, TargetUnits};
-use crate::estimator::EstimatorName;
+use crate::estimator::{Estimator, EstimatorName, Reinforce};
 use crate::labelling::Labelling;
 use crate::loss::align::Differentiation;
 use crate::loss::{Assignment, Monotone, Sinkhorn, StructuralLoss};
@@ -10,7 +10,7 @@ use crate::objective::{LossName, Objective};
 use grapheme_core::graph::{BatchError, EdgeKind, GraphError};
 use grapheme_core::layers::RoundKind;
 use grapheme_core::network::StageConfig;
-use grapheme_core::{GraphBatch, GraphemeGraph, NetworkConfig};
+use grapheme_core::{GradientMedium, GraphBatch, GraphemeGraph, NetworkConfig, Scalar};
 use std::fmt;
 
 /// One way through the project: what a prediction costs, who is matched with whom, how choices are differentiated, and
@@ -70,11 +70,20 @@ impl Combination {
     pub fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for loss in [LossName::Words, LossName::Graph] {
-            for estimator in [EstimatorName::Marginal, EstimatorName::Pathwise] {
-                for layers in [Layers::Gated, Layers::Skip, Layers::Recurrent, Layers::TwoStages] {
-                    for matching in [Matching::Monotone, Matching::SinkhornImplicit, Matching::SinkhornUnrolled] {
-                        all.push(Self { loss, matching, estimator, layers });
-                    }
+            for estimator in EstimatorName::ALL {
+                let is_smooth = matches!(estimator, EstimatorName::Marginal | EstimatorName::Pathwise);
+                // The others differ from these at the last morph alone, so not every layer comes with each of them.
+                let layers: &[Layers] = match is_smooth {
+                    true => &[Layers::Gated, Layers::Skip, Layers::Recurrent, Layers::TwoStages],
+                    false => &[Layers::Gated, Layers::TwoStages],
+                };
+                let matchings: &[Matching] = match (is_smooth, loss) {
+                    (true, _) => &[Matching::Monotone, Matching::SinkhornImplicit, Matching::SinkhornUnrolled],
+                    (false, LossName::Words) => &[Matching::Monotone],
+                    (false, LossName::Graph) => &[Matching::SinkhornImplicit],
+                };
+                for &layers in layers {
+                    all.extend(matchings.iter().map(|&matching| Self { loss, matching, estimator, layers }));
                 }
             }
         }
@@ -83,8 +92,16 @@ impl Combination {
 
     /// Why there is no such loss, if there is none.
     pub fn undefined(self) -> Option<&'static str> {
-        let sum_over_choices = self.loss == LossName::Graph && self.estimator == EstimatorName::Marginal;
-        sum_over_choices.then_some("no dynamic programme sums exp(-L) of the graph loss over all choices")
+        let is_defined = self.estimator.loss(self.loss).is_ok();
+        (!is_defined).then_some("no dynamic programme sums exp(-L) of the graph loss over all choices")
+    }
+
+    /// The estimator; of samples fewer than in training, as each costs an evaluation.
+    pub(super) fn build<S: Scalar, M: GradientMedium<S>>(self) -> Box<dyn Estimator<S, M>> {
+        match self.estimator {
+            EstimatorName::Reinforce => Box::new(Reinforce { samples: 3 }),
+            other => other.build(),
+        }
     }
 
     /// Whether two combinations have one loss, and so one numeric gradient.
@@ -113,9 +130,9 @@ impl Combination {
     /// The loss on `inputs`.
     pub(super) fn objective(self, inputs: Inputs) -> Objective {
         let window = (inputs == Inputs::Banded).then_some(1);
-        let mut loss = StructuralLoss { aligner: self.assignment(), ..self.loss.settings() };
-        if self.loss == LossName::Words && self.estimator == EstimatorName::Pathwise {
-            // A plan may keep fewer nodes than there are targets, which would cost infinity.
+        let settings = self.estimator.loss(self.loss).unwrap_or_else(|_| self.loss.settings());
+        let mut loss = StructuralLoss { aligner: self.assignment(), ..settings };
+        if self.loss == LossName::Words && loss.insertion.is_some() {
             loss.insertion = Some(5.0);
         }
         Objective::new(loss, window, &labels())
@@ -144,19 +161,12 @@ impl Combination {
 
 impl fmt::Display for Combination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let loss = match self.loss {
-            LossName::Words => "words",
-            LossName::Graph => "graph",
-        };
         let matching = match self.matching {
             Matching::Monotone => "monotone",
             Matching::SinkhornImplicit => "sinkhorn-implicit",
             Matching::SinkhornUnrolled => "sinkhorn-unrolled",
         };
-        let estimator = match self.estimator {
-            EstimatorName::Marginal => "marginal",
-            EstimatorName::Pathwise => "pathwise",
-        };
+        let Self { loss, estimator, .. } = self;
         let layers = match self.layers {
             Layers::Gated => "gated",
             Layers::Skip => "skip",

@@ -2,13 +2,12 @@
 
 use super::case::{Combination, Inputs, THRESHOLDS};
 use super::{CheckError, Reason};
-use crate::estimator::{Crossing, EstimatorName};
+use crate::estimator::{Crossing, Estimate, EstimateError, Surrogate};
 use crate::labelling::Labelling;
 use crate::objective::{Objective, Task};
 use grapheme_core::check::NumericGradient;
-use grapheme_core::morph::Plan;
-use grapheme_core::network::{ConfigError, ForwardOptions, MorphedGraph};
-use grapheme_core::{Boundary, GradientMedium, GraphBatch, GraphTransformNet, Scalar, Stream, Topology, param};
+use grapheme_core::network::ConfigError;
+use grapheme_core::{Boundary, GradientMedium, GraphBatch, GraphTransformNet, Scalar, Stream, Topology, Vacuum, param};
 use ndarray::Array2;
 use rand::RngExt;
 use std::cell::RefCell;
@@ -26,8 +25,8 @@ pub(super) struct Subject {
     pub(super) net: GraphTransformNet<f64>,
     batch: GraphBatch,
     labelling: Labelling,
-    estimator: EstimatorName,
-    plans: Vec<Plan>,
+    combination: Combination,
+    estimate: Estimate<f64>,
 }
 
 /// What a backward pass says.
@@ -56,21 +55,21 @@ impl Subject {
         let fail = |reason: Reason| CheckError::Case { case: name.clone(), reason };
         let inputs = Inputs::of_seed(seed);
         let (batch, labelling) = inputs.build().map_err(|error| fail(error.into()))?;
-        let estimator = combination.estimator;
-        let options = ForwardOptions { closing: estimator.closing(), ..ForwardOptions::realised() };
         let objective = combination.objective(inputs);
         let task = Task { batch: &batch, labelling: &labelling };
         for attempt in 0..ATTEMPTS {
             let net = network(combination, seed, attempt).map_err(|error| fail(error.into()))?;
-            let (morphed, trace) = net.forward(&batch, options).map_err(|error| fail(error.into()))?;
-            let plans = trace.plans();
-            let losses = objective.assess(task, &morphed).map_err(|error| fail(error.into()))?.losses;
-            let is_mixed = plans.iter().all(|plan| {
+            let way = combination.build::<f64, Vacuum>();
+            let pass = Crossing { dropout: None, medium: &Vacuum, record: &mut () };
+            let mut scratch = param::zeros_like(&net);
+            let estimate =
+                way.gradient(&net, &objective, task, pass, &mut scratch).map_err(|error| fail(error.into()))?;
+            let is_mixed = estimate.plans().iter().all(|plan| {
                 let (candidates, merges) = (plan.stays.len(), plan.merges());
                 3 * merges.min(candidates - merges) >= candidates
             });
-            if is_mixed && losses.iter().all(|loss| loss.is_finite()) {
-                return Ok(Self { name, net, batch, labelling, estimator, plans });
+            if is_mixed && estimate.losses.iter().all(|loss| loss.is_finite()) {
+                return Ok(Self { name, net, batch, labelling, combination, estimate });
             }
         }
         Err(fail(Reason::TrivialPlans))
@@ -99,11 +98,11 @@ impl Subject {
         let mut seen = Seen::<S, M::Trace>::default();
         let mut grad = param::zeros_like(net);
         let pass = Crossing { dropout: None, medium: &probe, record: &mut seen };
-        let estimator = self.estimator.build::<S, Probe<'_, M>>();
+        let estimator = self.combination.build::<S, Probe<'_, M>>();
         let estimate = estimator
             .gradient(net, objective, self.task(), pass, &mut grad)
             .map_err(|error| self.fail(error.into()))?;
-        if estimate.plans != self.plans {
+        if estimate.plans() != self.estimate.plans() {
             return Err(self.fail(Reason::OtherPlans { scalar: S::NAME }));
         }
         self.total(&estimate.losses, estimate.unconverged).map_err(|reason| self.fail(reason))?;
@@ -115,13 +114,9 @@ impl Subject {
         Ok(Gradient { blocks, crossed: seen.crossed })
     }
 
-    /// The gradient of the loss by finite differences, choices held fixed.
+    /// The gradient of the estimator's surrogate by finite differences: of the loss, choices held fixed, where nothing is
+    /// certain or sampled.
     pub(super) fn numeric(&self, objective: &Objective) -> Result<NumericGradient, CheckError> {
-        let options = ForwardOptions {
-            closing: self.estimator.closing(),
-            plans: Some(&self.plans),
-            ..ForwardOptions::realised()
-        };
         // Finite differences know no errors: the first is kept, and the loss is no number from then on.
         let error = RefCell::new(None);
         let value = |loss: Result<f64, Reason>| {
@@ -133,17 +128,13 @@ impl Subject {
         let parameters = NumericGradient::of_model(
             &self.net,
             |name, i| self.reaches(name, i),
-            |net| {
-                let morphed = net.forward(&self.batch, options).map_err(Reason::from);
-                value(morphed.and_then(|(morphed, _)| self.loss(objective, &morphed)))
-            },
+            |net| value(self.total_of(self.estimate.surrogate(net, objective, self.task()))),
         );
         let features = self.net.embedding.forward(&self.batch);
         let (shape, flat) = (features.dim(), features.into_raw_vec_and_offset().0);
         let features = NumericGradient::of_slice(FEATURES, &flat, |x| {
             let x = Array2::from_shape_vec(shape, x.to_vec()).expect("as many numbers as before");
-            let morphed = self.net.forward_features(x, &self.batch, options).map_err(Reason::from);
-            value(morphed.and_then(|(morphed, _)| self.loss(objective, &morphed)))
+            value(self.total_of(self.estimate.surrogate_from(x, &self.net, objective, self.task())))
         });
         match error.into_inner() {
             Some(reason) => Err(self.fail(reason)),
@@ -167,9 +158,9 @@ impl Subject {
         Task { batch: &self.batch, labelling: &self.labelling }
     }
 
-    fn loss(&self, objective: &Objective, morphed: &MorphedGraph<f64>) -> Result<f64, Reason> {
-        let assessment = objective.assess(self.task(), morphed)?;
-        self.total(&assessment.losses, assessment.unconverged)
+    fn total_of(&self, found: Result<Surrogate, EstimateError>) -> Result<f64, Reason> {
+        let Surrogate { values, unconverged } = found?;
+        self.total(&values, unconverged)
     }
 
     /// The sum of the losses, all of which must mean something.
