@@ -305,13 +305,13 @@ fn refuse<T>(setting: String, found: impl ToString, expected: impl ToString) -> 
     Err(OpticsError { setting, found: found.to_string(), expected: expected.to_string() })
 }
 
-/// Whether amplitudes are turned anywhere, so that a pass carries two gradients.
-pub fn has_phases(&self) -> bool {
-    let turns = |layer: &OpticLayer| !(layer.phase.is_always(0.0) && layer.message_phase.is_always(0.0));
-    self.layers.iter().any(turns) || self.guides.iter().any(|guide| !guide.phase.is_always(0.0))
-}
-
 impl OpticsSettings {
+    /// Whether amplitudes are turned anywhere, so that a pass carries two gradients.
+    pub fn has_phases(&self) -> bool {
+        let turns = |layer: &OpticLayer| !(layer.phase.is_always(0.0) && layer.message_phase.is_always(0.0));
+        self.layers.iter().any(turns) || self.guides.iter().any(|guide| !guide.phase.is_always(0.0))
+    }
+
     /// Whether every setting means something for such a network.
     ///
     /// # Errors
