@@ -208,7 +208,7 @@ pub struct Recipe {
 
 /// By the most examples that each is for; found on 6 to 15 languages of pronunciations (`docs/words.md`).
 const RECIPES: [(usize, Recipe); 4] = [
-    (250, Recipe { width: 64, dropout: 0.5, isolation: 0.75, epochs: 60, batch: 4, lane: 4 }),
+    (250, Recipe { width: 64, dropout: 0.5, isolation: 0.75, epochs: 120, batch: 4, lane: 4 }),
     (750, Recipe { width: 96, dropout: 0.4, isolation: 0.5, epochs: 25, batch: 8, lane: 4 }),
     (1_800, Recipe { width: 128, dropout: 0.3, isolation: 0.3, epochs: 15, batch: 16, lane: 8 }),
     (usize::MAX, Recipe { width: 128, dropout: 0.2, isolation: 0.0, epochs: 10, batch: 32, lane: 16 }),
