@@ -96,9 +96,15 @@ fn every_command_is_in_the_readme() {
 #[test]
 fn links_between_documents_lead_somewhere() {
     let mut seen = 0;
-    for document in
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/design.md", "docs/distance.md", "data/README.md"]
-    {
+    for document in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "docs/design.md",
+        "docs/distance.md",
+        "docs/estimators.md",
+        "data/README.md",
+    ] {
         let folder = root().join(document).parent().unwrap().to_owned();
         for link in read(document).split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
             if !link.contains("://") {

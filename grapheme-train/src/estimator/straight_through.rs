@@ -63,25 +63,13 @@ impl<S: Scalar, M: GradientMedium<S>> Estimator<S, M> for StraightThrough {
 
 /// The gates of choices that are certain.
 pub(super) fn harden<S: Scalar>(through: Through, plan: &Plan) -> Gates<S> {
-    let pair = |stays: bool| {
-        match through {
-            Through::Gate => (S::zero(), S::neg_infinity()),
-            Through::Logit => (log_sigmoid(S::lit(SATURATION)), log_sigmoid(S::lit(-SATURATION))),
-        }
-        .swap_unless(stays)
+    let (likely, unlikely) = match through {
+        Through::Gate => (S::zero(), S::neg_infinity()),
+        Through::Logit => (log_sigmoid(S::lit(SATURATION)), log_sigmoid(S::lit(-SATURATION))),
     };
-    let (log_stay, log_merge) = plan.stays.iter().map(|&stays| pair(stays)).unzip();
+    let pair = |&stays: &bool| if stays { (likely, unlikely) } else { (unlikely, likely) };
+    let (log_stay, log_merge) = plan.stays.iter().map(pair).unzip();
     Gates { log_stay, log_merge }
-}
-
-trait SwapUnless {
-    fn swap_unless(self, keep: bool) -> Self;
-}
-
-impl<S> SwapUnless for (S, S) {
-    fn swap_unless(self, keep: bool) -> Self {
-        if keep { self } else { (self.1, self.0) }
-    }
 }
 
 /// The same where the gates have moved from `then` to `now`: `m = z + g - g'`, or `l = +-10 + l - l'` of logits.
