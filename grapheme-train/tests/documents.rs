@@ -102,6 +102,7 @@ fn links_between_documents_lead_somewhere() {
         "CONTRIBUTING.md",
         "docs/design.md",
         "docs/distance.md",
+        "docs/estimators.md",
         "docs/optics.md",
         "data/README.md",
     ] {

@@ -24,12 +24,6 @@ impl Plan {
         Self { stays: gates.log_stay.iter().map(|stay| stream.random::<f64>() < stay.widen().exp()).collect() }
     }
 
-    /// `ln p(plan)`, the sum of `ln g` over what merges and of `ln (1 - g)` over what stays.
-    pub fn log_probability<S: Scalar>(&self, gates: &Gates<S>) -> S {
-        let choices = gates.log_stay.iter().zip(&gates.log_merge);
-        self.stays.iter().zip(choices).map(|(&stays, (&stay, &merge))| if stays { stay } else { merge }).sum()
-    }
-
     /// The number of candidates that merge away.
     pub fn merges(&self) -> usize {
         self.stays.iter().filter(|&&stays| !stays).count()

@@ -87,7 +87,7 @@ pub fn train(
     let settings =
         TrainingSettings { seed, epochs: data.epochs, batch: 16, average: 0.9, ..TrainingSettings::default() };
     let prepared = prepare(&source, BadLines::Stop, wishes, settings)?;
-    let run = RunFolder::overwrite(&out.join(format!("{}-{estimator}-{seed}", data.name)))?;
+    let run = RunFolder::overwrite(out.join(format!("{}-{estimator}-{seed}", data.name)))?;
     run.write_config(&prepared.config)?;
     let mut notes = Notes::default();
     job::trainer(&prepared, threads)?.run(&run, false, &mut notes)?;

@@ -169,10 +169,12 @@ pub fn judge(
         Ok(values(&grad))
     };
     let expected = truth(&|grad| mean(&net, &realised, task, grad))?;
+    let start = Instant::now();
     let soft = match loss {
         LossName::Words => truth(&|grad| marginal(&net, task, grad))?,
         LossName::Graph => truth(&|grad| soft_minimum(&net, &realised, task, grad))?,
     };
+    let enumeration = 1e3 * start.elapsed().as_secs_f64();
     let mut names = Vec::new();
     param::each(&net, |name, _, _| names.push(name.to_owned()));
     let judged = |estimator: String, objective, sample: &Sample, milliseconds, bytes| {
@@ -216,9 +218,8 @@ pub fn judge(
     if loss == LossName::Graph {
         // No estimator takes this for the graph loss; all choices can still be gone through.
         let mut sample = Sample::new(&net);
-        let start = Instant::now();
         sample.add_values(&soft);
-        all.push(judged("enumerated".to_owned(), SOFT, &sample, 1e3 * start.elapsed().as_secs_f64(), None));
+        all.push(judged("enumerated".to_owned(), SOFT, &sample, enumeration, None));
     }
     Ok(all)
 }
@@ -267,10 +268,13 @@ impl Sample {
     }
 }
 
+/// Sums over gradients of one block, and the objective's gradient there.
+type Block<'a> = (&'a Vec<(f64, f64)>, &'a Vec<f64>);
+
 /// One entry a block that has a gradient, and one for the whole.
 fn deviations(names: &[String], sample: &Sample, truth: &[Vec<f64>]) -> Vec<Deviation> {
     let n = sample.count;
-    let deviation = |block: &str, parts: &[(&Vec<(f64, f64)>, &Vec<f64>)]| {
+    let deviation = |block: &str, parts: &[Block<'_>]| {
         let entries = || parts.iter().flat_map(|(sums, truth)| sums.iter().zip(truth.iter()));
         let (mut gap, mut own, mut length, mut product, mut variance) = (0.0, 0.0, 0.0, 0.0, 0.0);
         for (&(sum, square), &truth) in entries() {
@@ -289,7 +293,7 @@ fn deviations(names: &[String], sample: &Sample, truth: &[Vec<f64>]) -> Vec<Devi
             cosine: if own > 0.0 { product / (own * length).sqrt() } else { 0.0 },
         })
     };
-    let parts: Vec<_> = sample.sums.iter().zip(truth).collect();
+    let parts: Vec<Block<'_>> = sample.sums.iter().zip(truth).collect();
     let mut all: Vec<Deviation> =
         names.iter().zip(&parts).filter_map(|(name, part)| deviation(name, std::slice::from_ref(part))).collect();
     all.extend(deviation("all", &parts));

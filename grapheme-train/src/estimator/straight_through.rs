@@ -63,12 +63,12 @@ impl<S: Scalar, M: GradientMedium<S>> Estimator<S, M> for StraightThrough {
 
 /// The gates of choices that are certain.
 pub(super) fn harden<S: Scalar>(through: Through, plan: &Plan) -> Gates<S> {
-    let (sure, excluded) = match through {
+    let (likely, unlikely) = match through {
         Through::Gate => (S::zero(), S::neg_infinity()),
         Through::Logit => (log_sigmoid(S::lit(SATURATION)), log_sigmoid(S::lit(-SATURATION))),
     };
-    let pair = |stays: bool| if stays { (sure, excluded) } else { (excluded, sure) };
-    let (log_stay, log_merge) = plan.stays.iter().map(|&stays| pair(stays)).unzip();
+    let pair = |&stays: &bool| if stays { (likely, unlikely) } else { (unlikely, likely) };
+    let (log_stay, log_merge) = plan.stays.iter().map(pair).unzip();
     Gates { log_stay, log_merge }
 }
 
