@@ -41,3 +41,6 @@
 //! ```
 
 pub use grapheme_core::{Boundary, GradientMedium, Vacuum};
+
+pub mod field;
+pub mod spectral;
