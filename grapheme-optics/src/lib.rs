@@ -58,3 +58,6 @@ pub use optics::Optics;
 pub use settings::{Layout, OpticsError, OpticsSettings};
 
 pub use grapheme_core::{Boundary, GradientMedium, Vacuum};
+
+pub mod field;
+pub mod spectral;

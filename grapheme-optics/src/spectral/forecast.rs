@@ -1,0 +1,313 @@
+//! All recurrences at once, blended by their recent errors.
+
+use super::recurrence::{Kernel, Learned, LearnedSettings, Recurrence, Rule};
+use super::{Blend, BlendSettings, FieldError, History};
+use grapheme_core::Stream;
+use ndarray::{Array1, Array2, ArrayView1};
+use serde::{Deserialize, Serialize};
+
+/// What a person chooses about a [`Forecast`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ForecastSettings {
+    /// Frames that are remembered.
+    pub history: usize,
+    /// The recurrences.
+    pub recurrences: Vec<Recurrence>,
+    /// What they take from training.
+    pub learned: LearnedSettings,
+    /// How they are blended.
+    pub blend: BlendSettings,
+}
+
+impl Default for ForecastSettings {
+    fn default() -> Self {
+        let context = |delays, ridge, width| Recurrence::Context(Kernel { delays, ridge, width });
+        let recurrences = vec![
+            Recurrence::Extrapolation { degree: 0 },
+            Recurrence::Extrapolation { degree: 1 },
+            Recurrence::Extrapolation { degree: 2 },
+            Recurrence::Mean,
+            Recurrence::Lags { lags: 4 },
+            Recurrence::Lags { lags: 8 },
+            Recurrence::Lags { lags: 16 },
+            Recurrence::Lags { lags: 32 },
+            Recurrence::ContextLags { lags: 2, prior: 0.1 },
+            Recurrence::ContextLags { lags: 4, prior: 0.1 },
+            Recurrence::ContextLags { lags: 8, prior: 0.1 },
+            Recurrence::Place { lags: 4, window: 16, prior: 1e-3 },
+            Recurrence::Neighbourhood,
+            context(1, 1e-12, None),
+            context(4, 1e-12, None),
+            context(4, 1e-4, None),
+            context(2, 1e-10, Some(1.0)),
+            Recurrence::Components { delays: 1 },
+            Recurrence::Components { delays: 4 },
+            Recurrence::Memory { delays: 1 },
+            Recurrence::Memory { delays: 4 },
+        ];
+        Self { history: 64, recurrences, learned: LearnedSettings::default(), blend: BlendSettings::default() }
+    }
+}
+
+impl ForecastSettings {
+    /// Settings that can run.
+    ///
+    /// # Errors
+    /// The first setting outside its range.
+    pub fn check(&self) -> Result<(), FieldError> {
+        FieldError::require(self.history >= 1, "history", self.history as f64, "at least 1")?;
+        let count = self.recurrences.len();
+        FieldError::require(count >= 1, "recurrences", count as f64, "at least one")?;
+        self.blend.check()
+    }
+}
+
+/// No rule may expect a squared change of more than so many times the usual one.
+const LEASH: f64 = 9.0;
+/// On how many frames the trust in the rules is learned, at most.
+const FRAMES_FOR_TRUST: usize = 2000;
+
+/// The predictor of frames without a trained network: what is linear, periodic or seen before.
+#[derive(Clone, Debug)]
+pub struct Forecast {
+    settings: ForecastSettings,
+    learned: Learned,
+    history: History,
+    blend: Blend,
+    /// What each recurrence expects next, K x P, and which have an answer.
+    expected: Array2<f64>,
+    known: Vec<bool>,
+    /// The weights of their blend.
+    weights: Array1<f64>,
+}
+
+impl Forecast {
+    /// For frames of one shape, before any training.
+    ///
+    /// # Errors
+    /// A setting outside its range, frames without a cell.
+    pub fn new(shape: [usize; 2], settings: ForecastSettings) -> Result<Self, FieldError> {
+        settings.check()?;
+        let count = settings.recurrences.len();
+        let history = History::new(shape, settings.history)?;
+        Ok(Self {
+            blend: Blend::new(count, settings.blend),
+            expected: Array2::zeros((count, history.pixels())),
+            known: vec![false; count],
+            weights: Array1::zeros(count),
+            learned: Learned::default(),
+            history,
+            settings,
+        })
+    }
+
+    /// Fits everything that is learned, in closed form, and clears the history.
+    ///
+    /// # Errors
+    /// See [`Learned::fit`]; frames of another shape than the predictor was made for.
+    pub fn fit(&mut self, sequences: &[Vec<Array2<f64>>], seed: &Stream) -> Result<(), FieldError> {
+        let expected = self.history.shape();
+        for (step, frame) in sequences.iter().flat_map(|sequence| sequence.iter().enumerate()) {
+            let found = [frame.nrows(), frame.ncols()];
+            if found != expected {
+                return Err(FieldError::Shape { step, expected, found });
+            }
+        }
+        self.blend = Blend::new(self.known.len(), self.settings.blend);
+        // Rules that remember what they were trained on are judged by what they were not: one half shows how far those
+        // of the other can be trusted.
+        let (known, unseen): (Vec<_>, Vec<_>) = match sequences {
+            [one] => {
+                let (first, second) = one.split_at(one.len() / 2);
+                (vec![first.to_vec()], vec![second.to_vec()])
+            }
+            many => {
+                let half = many.len() / 2;
+                (many[..half].to_vec(), many[half..].to_vec())
+            }
+        };
+        if known.iter().chain(&unseen).all(|sequence| sequence.len() >= 2) && !known.is_empty() {
+            self.learned = Learned::fit(&known, &self.settings.learned, seed)?;
+            let mut frames = 0;
+            for sequence in unseen.iter().take_while(|sequence| {
+                frames += sequence.len();
+                frames <= FRAMES_FOR_TRUST || frames == sequence.len()
+            }) {
+                self.clear();
+                // One rollout from each sequence, a quarter into it, and more from one that is long.
+                let lead = (sequence.len() / 4).clamp(2, 16);
+                for (t, frame) in sequence.iter().enumerate() {
+                    if t >= lead && (t - lead) % 50 == 0 {
+                        self.train_rollout(&sequence[t..sequence.len().min(t + 40)]);
+                    }
+                    self.observe(frame)?;
+                }
+                self.blend.train();
+            }
+        }
+        self.learned = Learned::fit(sequences, &self.settings.learned, seed)?;
+        self.clear();
+        Ok(())
+    }
+
+    /// Takes the next frame in.
+    ///
+    /// # Errors
+    /// A frame of another shape or with a number that is not finite; nothing has changed then.
+    pub fn observe(&mut self, frame: &Array2<f64>) -> Result<(), FieldError> {
+        self.history.push(frame)?;
+        if self.known.contains(&true) {
+            self.expected -= &self.history.frame(0);
+            let change = self.history.product(0, 0) - 2.0 * self.history.product(0, 1) + self.history.product(1, 1);
+            let change = change.max(0.0) / self.history.pixels() as f64;
+            self.blend.observe(&self.expected, &self.known, change);
+        }
+        let longest = LEASH * self.usual_change();
+        self.expected.fill(0.0);
+        for (k, recurrence) in self.settings.recurrences.iter().enumerate() {
+            let rule = recurrence.fit(&self.learned, &self.history);
+            self.known[k] = rule.is_some();
+            if let Some(rule) = rule {
+                let (mut row, now) = (self.expected.row_mut(k), self.history.frame(0));
+                rule.next(&self.history, row.view_mut());
+                // A rule that has just been fitted to a jump can leap anywhere.
+                let leap = row.iter().zip(now).map(|(x, now)| (x - now) * (x - now)).sum::<f64>();
+                let part = if leap > longest { (longest / leap).sqrt() } else { 1.0 };
+                row.zip_mut_with(&now, |x, &now| *x = (now + part * (*x - now)).clamp(0.0, 1.0));
+            }
+        }
+        self.weights = self.blend.weights(&self.known);
+        Ok(())
+    }
+
+    /// The mean squared length of the last sixteen changes; without any, of the first frame, which bounds nothing.
+    fn usual_change(&self) -> f64 {
+        let changes = (self.history.len() - 1).min(16);
+        let squared = |age: usize| {
+            self.history.product(age, age) - 2.0 * self.history.product(age, age + 1)
+                + self.history.product(age + 1, age + 1)
+        };
+        let sum: f64 = (0..changes).map(squared).sum();
+        if changes == 0 { self.history.pixels() as f64 } else { sum.max(0.0) / changes as f64 }
+    }
+
+    /// The expected next frame, clamped to 0 ... 1; a mid grey before the first.
+    pub fn predict(&self) -> Array2<f64> {
+        if !self.known.contains(&true) {
+            return Array2::from_elem(self.history.shape(), 0.5);
+        }
+        self.frame(self.weights.dot(&self.expected))
+    }
+
+    /// The weights of that blend.
+    pub fn weights(&self) -> &Array1<f64> {
+        &self.weights
+    }
+
+    /// What one recurrence expects next.
+    pub fn expected(&self, recurrence: usize) -> Option<ArrayView1<'_, f64>> {
+        self.known[recurrence].then(|| self.expected.row(recurrence))
+    }
+
+    /// The expected next `steps` frames: each recurrence goes on alone with its own predictions, its fit held.
+    ///
+    /// They are joined with weights that depend on how far ahead a frame is: see [`Blend::far_weights`]. The trial is a rollout of
+    /// the last frames from those before them.
+    pub fn rollout(&self, steps: usize) -> Vec<Array2<f64>> {
+        if !self.known.contains(&true) {
+            return vec![self.predict(); steps];
+        }
+        let held_back = (self.history.len() / 2).min(8);
+        let mut trial = vec![(Array2::zeros(self.expected.dim()), vec![false; self.known.len()]); held_back];
+        let earlier = self.history.without(held_back);
+        self.each_rollout_of(&earlier, held_back, |k, step, values| {
+            let (errors, known) = &mut trial[step];
+            errors.row_mut(k).assign(&(&values - &self.history.frame(held_back - 1 - step)));
+            known[k] = true;
+        });
+        trial.retain(|(_, known)| known.contains(&true));
+        let mut known = self.known.clone();
+        known.fill(false);
+        let mut frames = vec![Array2::zeros(self.expected.dim()); steps];
+        self.each_rollout(steps, |k, step, values| {
+            known[k] = true;
+            frames[step].row_mut(k).assign(&values);
+        });
+        let joined = frames.iter().enumerate().map(|(step, expected)| {
+            if step == 0 {
+                return self.predict();
+            }
+            self.frame(self.blend.far_weights(step, &known, &trial).dot(expected))
+        });
+        joined.collect()
+    }
+
+    /// Learns from what came how far each recurrence can be trusted to go on alone.
+    fn train_rollout(&mut self, truth: &[Array2<f64>]) {
+        let none = (Array2::zeros(self.expected.dim()), vec![false; self.known.len()]);
+        let mut errors = vec![none; truth.len()];
+        self.each_rollout(truth.len(), |k, step, values| {
+            let (errors, known) = &mut errors[step];
+            errors.row_mut(k).iter_mut().zip(values.iter().zip(&truth[step])).for_each(|(e, (a, b))| *e = a - b);
+            known[k] = true;
+        });
+        for (step, (errors, known)) in errors.iter().enumerate().filter(|(_, (_, known))| known.contains(&true)) {
+            self.blend.train_far(step, errors, known);
+        }
+    }
+
+    /// Calls `f(recurrence, step, frame)` for the rollout of every recurrence that has an answer.
+    pub fn each_rollout(&self, steps: usize, f: impl FnMut(usize, usize, ArrayView1<'_, f64>)) {
+        self.each_rollout_of(&self.history, steps, f);
+    }
+
+    fn each_rollout_of(&self, start: &History, steps: usize, mut f: impl FnMut(usize, usize, ArrayView1<'_, f64>)) {
+        if start.is_empty() {
+            return;
+        }
+        let longer = start.with_room(steps);
+        for (k, recurrence) in self.settings.recurrences.iter().enumerate() {
+            let Some(rule) = recurrence.fit(&self.learned, start) else { continue };
+            let mut history = longer.clone();
+            let mut next = Array1::zeros(history.pixels());
+            for step in 0..steps {
+                rule.next(&history, next.view_mut());
+                // A frame that has left the range has left what the rule was fitted to.
+                next.mapv_inplace(|x: f64| if x.is_finite() { x.clamp(0.0, 1.0) } else { 0.5 });
+                f(k, step, next.view());
+                if !matches!(rule, Rule::Frame(_)) {
+                    history.push_values(next.view());
+                }
+            }
+        }
+    }
+
+    /// Forgets the frames seen; what was learned stays.
+    pub fn clear(&mut self) {
+        self.history.clear();
+        self.blend.clear();
+        self.known.fill(false);
+    }
+
+    /// The frames seen.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &ForecastSettings {
+        &self.settings
+    }
+
+    fn frame(&self, values: Array1<f64>) -> Array2<f64> {
+        let [h, w] = self.history.shape();
+        let mut values = values.into_iter();
+        Array2::from_shape_simple_fn((h, w), || values.next().unwrap_or(0.0).clamp(0.0, 1.0))
+    }
+}
+
+/// The mean of the squared differences of two frames.
+pub fn mean_squared_error(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
+    (a - b).iter().map(|x| x * x).sum::<f64>() / a.len().max(1) as f64
+}

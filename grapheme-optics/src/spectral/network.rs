@@ -1,0 +1,260 @@
+//! The trained part: three kinds of attention and a small decoder, which correct what the recurrences leave.
+
+use super::FieldError;
+use super::attention::{AttentionCache, AttentionSize, LinkedAttention, Links};
+use grapheme_core::layers::{Linear, gelu};
+use grapheme_core::{Scalar, Stream, param_tree};
+use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
+use serde::{Deserialize, Serialize};
+
+/// The sizes of a [`Correction`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CorrectionSettings {
+    /// Frames that the attention over time looks back.
+    pub frames: usize,
+    /// Frames that the attention over neighbours looks back.
+    pub near: usize,
+    /// Links of each place through wormholes; 0 for none.
+    pub links: usize,
+    /// Width of queries and keys.
+    pub width: usize,
+    /// Width of what each attention reads.
+    pub read: usize,
+    /// Width of the decoder.
+    pub hidden: usize,
+    /// Only so many of the best links over time are summed; 0 for all.
+    pub top: usize,
+}
+
+impl Default for CorrectionSettings {
+    fn default() -> Self {
+        Self { frames: 8, near: 1, links: 4, width: 4, read: 4, hidden: 12, top: 0 }
+    }
+}
+
+impl CorrectionSettings {
+    /// Settings that can run.
+    ///
+    /// # Errors
+    /// The first setting outside its range.
+    pub fn check(&self) -> Result<(), FieldError> {
+        let at_least_one = [("frames", self.frames), ("near", self.near), ("width", self.width), ("read", self.read)];
+        for (name, value) in at_least_one.into_iter().chain([("hidden", self.hidden)]) {
+            FieldError::require(value >= 1, name, value as f64, "at least 1")?;
+        }
+        FieldError::require(self.near <= self.frames, "near", self.near as f64, "at most the frames looked back")
+    }
+}
+
+/// What the correction sees of one moment: everything that happened until then, and nothing later.
+///
+/// P places; row `s P + p` of `past` and `followed` is place p at age `s + 1`.
+#[derive(Clone, Debug)]
+pub struct Moment<S> {
+    /// Features of each place now, P x f.
+    pub now: Array2<S>,
+    /// Features of each place before, `frames P` x f.
+    pub past: Array2<S>,
+    /// What followed there, `frames P` x g.
+    pub followed: Array2<S>,
+    /// Features where wormholes lead, `links P` x f.
+    pub far: Array2<S>,
+    /// What followed there, `links P` x g.
+    pub far_followed: Array2<S>,
+    /// Links over time, over neighbours and through wormholes.
+    pub links: [Links; 3],
+}
+
+/// `y = GELU([time; near; far; now] W_1 + b_1) W_2 + b_2`, where each of the three reads is a [`LinkedAttention`].
+///
+/// The current frame is a value as well as a query: its features go to the decoder beside what was read. W_2 and b_2 start at
+/// zero, so that an untrained correction corrects nothing.
+#[derive(Clone, Debug)]
+pub struct Correction<S> {
+    /// Over time at a place.
+    pub time: LinkedAttention<S>,
+    /// Over the 3 x 3 neighbourhood.
+    pub near: LinkedAttention<S>,
+    /// Through wormholes.
+    pub far: LinkedAttention<S>,
+    /// To the hidden layer.
+    pub mix: Linear<S>,
+    /// To the outputs.
+    pub head: Linear<S>,
+}
+
+param_tree!(Correction { time, near, far, mix, head });
+
+/// What the backward pass of [`Correction`] needs.
+#[derive(Clone, Debug)]
+pub struct CorrectionCache<S> {
+    reads: [AttentionCache<S>; 3],
+    joined: Array2<S>,
+    before: Array2<S>,
+    hidden: Array2<S>,
+}
+
+impl<S: Scalar> CorrectionCache<S> {
+    /// The weights of the links over time, over neighbours and through wormholes, P x slots each.
+    pub fn weights(&self) -> [ArrayView2<'_, S>; 3] {
+        [self.reads[0].weights(), self.reads[1].weights(), self.reads[2].weights()]
+    }
+
+    /// For the three kinds, how many links passed the gate and how many there were.
+    pub fn passed(&self) -> [[usize; 2]; 3] {
+        [self.reads[0].passed(), self.reads[1].passed(), self.reads[2].passed()]
+    }
+}
+
+impl<S: Scalar> Correction<S> {
+    /// Fresh parameters for f features of a place, g of what followed, and the given number of outputs a place.
+    ///
+    /// # Errors
+    /// Settings that cannot run.
+    pub fn new(
+        settings: &CorrectionSettings,
+        [features, followed, outputs]: [usize; 3],
+        stream: &mut Stream,
+    ) -> Result<Self, FieldError> {
+        settings.check()?;
+        let CorrectionSettings { width, read, hidden, .. } = *settings;
+        let mut attention = |slots| {
+            let size = AttentionSize { features, values: followed, width, outputs: read, slots };
+            LinkedAttention::new(size, stream)
+        };
+        let (time, near) = (attention(settings.frames), attention(9 * settings.near));
+        let far = attention(settings.links);
+        let mix = Linear::new(3 * read + features, hidden, stream);
+        let mut head = Linear::new(hidden, outputs, stream);
+        head.weight.fill(S::zero());
+        head.bias.fill(S::zero());
+        Ok(Self { time, near, far, mix, head })
+    }
+
+    /// Outputs P x o. Linear in the number of places.
+    ///
+    /// # Panics
+    /// A moment of other sizes than the parameters.
+    pub fn forward(&self, moment: &Moment<S>, top: Option<usize>) -> (Array2<S>, CorrectionCache<S>) {
+        let Moment { now, past, followed, far, far_followed, links } = moment;
+        let (time, time_cache) = self.time.forward(now.view(), past.view(), followed.view(), &links[0], top);
+        let (near, near_cache) = self.near.forward(now.view(), past.view(), followed.view(), &links[1], None);
+        let (away, far_cache) = self.far.forward(now.view(), far.view(), far_followed.view(), &links[2], None);
+        let joined = concatenate(Axis(1), &[time.view(), near.view(), away.view(), now.view()])
+            .expect("one row a place in each of them")
+            .as_standard_layout()
+            .into_owned();
+        let before = self.mix.forward(joined.view()).expect("the network's own shapes");
+        let hidden = before.mapv(|x| gelu(x).0);
+        let y = self.head.forward(hidden.view()).expect("the network's own shapes");
+        (y, CorrectionCache { reads: [time_cache, near_cache, far_cache], joined, before, hidden })
+    }
+
+    /// Adds the parameters' gradient into `grad` and returns that of the moment, its links left out: history is kept as
+    /// it came, so the gradient reaches every frame of it.
+    pub fn backward(
+        &self,
+        moment: &Moment<S>,
+        cache: CorrectionCache<S>,
+        dy: ArrayView2<'_, S>,
+        grad: &mut Self,
+    ) -> [Array2<S>; 5] {
+        let CorrectionCache { reads: [time_cache, near_cache, far_cache], joined, before, hidden } = cache;
+        let mut dhidden = self.head.backward(hidden.view(), dy, &mut grad.head);
+        dhidden.zip_mut_with(&before, |d, &x| *d *= gelu(x).1);
+        let djoined = self.mix.backward(joined.view(), dhidden.view(), &mut grad.mix);
+        let read = self.time.value.weight.ncols();
+        let part = |i: usize| djoined.slice(s![.., i * read..(i + 1) * read]);
+        let mut dnow = djoined.slice(s![.., 3 * read..]).to_owned();
+        let Moment { now, past, followed, far, far_followed, links } = moment;
+        let near_by = [now.view(), past.view(), followed.view()];
+        let [dq, mut dpast, mut dfollowed] =
+            self.time.backward(near_by, &links[0], time_cache, part(0), &mut grad.time);
+        dnow += &dq;
+        let [dq, dk, dv] = self.near.backward(near_by, &links[1], near_cache, part(1), &mut grad.near);
+        dnow += &dq;
+        dpast += &dk;
+        dfollowed += &dv;
+        let away = [now.view(), far.view(), far_followed.view()];
+        let [dq, dfar, dfar_followed] = self.far.backward(away, &links[2], far_cache, part(2), &mut grad.far);
+        dnow += &dq;
+        [dnow, dpast, dfollowed, dfar, dfar_followed]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::attention::{neighbourhood_links, time_links};
+    use super::*;
+    use grapheme_core::check::NumericGradient;
+    use grapheme_core::param;
+    use rand::RngExt;
+    use std::collections::BTreeMap;
+
+    const NAMES: [&str; 5] = ["now", "past", "followed", "far", "far_followed"];
+
+    fn moment() -> Moment<f64> {
+        let mut stream = Stream::new(1);
+        let mut random = |n, m| Array2::from_shape_simple_fn((n, m), || stream.random::<f64>() - 0.5);
+        let (now, past, followed) = (random(6, 3), random(18, 3), random(18, 2));
+        let (far, far_followed) = (random(12, 3), random(12, 2));
+        let wormholes = Links::new(6, 2, |place, slot| (place != 3).then_some(2 * place + slot));
+        let links = [time_links(6, 3), neighbourhood_links([2, 3], 2), wormholes];
+        Moment { now, past, followed, far, far_followed, links }
+    }
+
+    fn blocks(moment: &mut Moment<f64>) -> [&mut Array2<f64>; 5] {
+        let Moment { now, past, followed, far, far_followed, .. } = moment;
+        [now, past, followed, far, far_followed]
+    }
+
+    fn probe(y: &Array2<f64>) -> (f64, Array2<f64>) {
+        let weight = Array2::from_shape_fn(y.dim(), |(i, j)| (1.3 * i as f64 + 0.7 * j as f64).sin());
+        ((y * &weight).sum() + 0.3 * y.mapv(|y| y.powi(2)).sum(), &weight + &(y * 0.6))
+    }
+
+    #[test]
+    fn every_derivative_agrees_and_planted_faults_are_caught() {
+        let settings = CorrectionSettings { frames: 3, near: 2, links: 2, width: 2, read: 2, hidden: 5, top: 0 };
+        let mut net = Correction::<f64>::new(&settings, [3, 2, 2], &mut Stream::new(2)).unwrap();
+        let mut stream = Stream::new(3);
+        net.head.weight.mapv_inplace(|_| stream.random::<f64>() - 0.5);
+        let start = moment();
+        for top in [None, Some(2)] {
+            let loss = |net: &Correction<f64>, moment: &Moment<f64>| probe(&net.forward(moment, top).0).0;
+            let mut numeric = NumericGradient::of_model(&net, |_, _| true, |net| loss(net, &start));
+            for (i, name) in NAMES.into_iter().enumerate() {
+                let values = blocks(&mut start.clone())[i].clone();
+                numeric = numeric.and(NumericGradient::of_slice(name, values.as_slice().unwrap(), |x| {
+                    let mut probe = start.clone();
+                    blocks(&mut probe)[i].as_slice_mut().unwrap().copy_from_slice(x);
+                    loss(&net, &probe)
+                }));
+            }
+            let (y, cache) = net.forward(&start, top);
+            let mut grad = param::zeros_like(&net);
+            let inputs = net.backward(&start, cache, probe(&y).1.view(), &mut grad);
+            let mut found = BTreeMap::new();
+            param::each(&grad, |name, _, values| drop(found.insert(name.to_owned(), values.to_vec())));
+            for (name, d) in NAMES.into_iter().zip(inputs) {
+                found.insert(name.to_owned(), d.as_standard_layout().iter().copied().collect());
+            }
+            let report = numeric.compare(1e-6, |name| &found[name]);
+            assert!(report.passed() && report.blocks.iter().all(|block| block.checked > 0), "{top:?}\n{report}");
+            for name in found.keys() {
+                let mut wrong = found.clone();
+                wrong.get_mut(name).unwrap().iter_mut().for_each(|d| *d *= 1.01);
+                assert!(!numeric.compare(1e-6, |name| &wrong[name]).passed(), "a fault in {name} passes");
+            }
+        }
+    }
+
+    #[test]
+    fn an_untrained_correction_corrects_nothing() {
+        let settings = CorrectionSettings { frames: 3, near: 2, links: 2, ..CorrectionSettings::default() };
+        let net = Correction::<f64>::new(&settings, [3, 2, 1], &mut Stream::new(2)).unwrap();
+        assert!(net.forward(&moment(), None).0.iter().all(|&y| y == 0.0));
+        assert!(CorrectionSettings { near: 9, ..settings }.check().is_err());
+    }
+}

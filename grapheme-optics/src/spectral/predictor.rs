@@ -1,0 +1,500 @@
+//! The predictor as a whole: recurrences for what is regular, attention for what they leave.
+
+use super::attention::wormhole::{Found, looks};
+use super::attention::{Links, WormholeSettings, Wormholes, neighbourhood_links};
+use super::loss::{Loss, Target};
+use super::network::{Correction, CorrectionCache, CorrectionSettings, Moment};
+use super::{Bands, FieldError, Forecast, ForecastSettings, Partition};
+use grapheme_core::{Scalar, Stream};
+use ndarray::{Array2, Array3, Axis, s};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// What a person chooses about a [`Predictor`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PredictorSettings {
+    /// The recurrences.
+    pub forecast: ForecastSettings,
+    /// Into how many bands frames are split.
+    pub partition: Partition,
+    /// The trained part.
+    pub correction: CorrectionSettings,
+    /// The search for wormholes.
+    pub wormholes: WormholeSettings,
+    /// In which band places are compared; what they became is read in the others.
+    pub search_band: usize,
+    /// What training minimises.
+    pub loss: Loss,
+}
+
+impl PredictorSettings {
+    /// Settings that can run.
+    ///
+    /// # Errors
+    /// The first setting outside its range.
+    pub fn check(&self) -> Result<(), FieldError> {
+        self.forecast.check()?;
+        self.correction.check()?;
+        self.wormholes.check()?;
+        self.loss.check()?;
+        let bands = self.partition.bands();
+        FieldError::require(
+            self.search_band < bands,
+            "search_band",
+            self.search_band as f64,
+            "below the number of bands",
+        )
+    }
+}
+
+/// One frame as attention sees it.
+#[derive(Clone, Debug)]
+struct Record<S> {
+    /// P x f: K bands, K bands of the change that led here, and the change that the recurrences expect, the last two in units of
+    /// the usual change.
+    features: Array2<S>,
+    /// P x g, once it is known: K bands of the change that followed, and the error that the recurrences made, each in its unit.
+    followed: Option<Array2<S>>,
+    /// P x 18 in the band of the search.
+    looks: Array2<f64>,
+}
+
+/// A link through the history that the last prediction read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WormholeLink {
+    /// Row and column that read.
+    pub from: [usize; 2],
+    /// Row and column that was read.
+    pub to: [usize; 2],
+    /// How many frames ago that was.
+    pub age: usize,
+    /// The weight of the link.
+    pub weight: f64,
+}
+
+/// `x[t + 1] = clamp(b + alpha epsilon y)`: the forecast b of the recurrences, corrected by attention.
+///
+/// `epsilon` is the root of the decayed mean squared error of the recurrences, so the correction y works in units of what there is
+/// to correct: where they are exact nothing is added. `alpha`, in 0 to 1, is the least-squares factor of past
+/// corrections on past errors: a correction that does not help is not applied.
+///
+/// Everything is causal by construction: a prediction is made from what [`Predictor::observe`] was given.
+#[derive(Clone, Debug)]
+pub struct Predictor<S> {
+    settings: PredictorSettings,
+    forecast: Forecast,
+    bands: Bands,
+    correction: Correction<S>,
+    near: Links,
+    wormholes: Wormholes,
+    /// The newest first.
+    records: VecDeque<Record<S>>,
+    /// Bands of the newest frame.
+    split: Array3<f64>,
+    /// Decayed sums: squared error of the recurrences, squared change, their weights.
+    error: [f64; 2],
+    change: [f64; 2],
+    /// Decayed sums of correction times error and of squared correction.
+    agreement: [f64; 2],
+    /// The last prediction.
+    last: Option<Last<S>>,
+}
+
+#[derive(Clone, Debug)]
+struct Last<S> {
+    base: Array2<f64>,
+    epsilon: f64,
+    /// P x outputs.
+    outputs: Array2<S>,
+    /// `epsilon y`.
+    correction: Array2<f64>,
+    moment: Moment<S>,
+    cache: CorrectionCache<S>,
+    /// Step and place behind each wormhole.
+    far: Vec<Option<Found>>,
+}
+
+const DECAY: f64 = 0.9;
+/// Features are cut off at so many times their unit: after a long calm a jump would be thousands.
+const LIMIT: f64 = 5.0;
+
+impl<S: Scalar> Predictor<S> {
+    /// For frames of one shape, untrained.
+    ///
+    /// # Errors
+    /// A setting outside its range; frames of fewer than 2 x 2 cells, which have no neighbourhood.
+    pub fn new(shape: [usize; 2], settings: PredictorSettings, seed: u64) -> Result<Self, FieldError> {
+        settings.check()?;
+        if shape.iter().any(|&side| side < 2) {
+            return Err(FieldError::Small { found: shape, least: 2 });
+        }
+        let seed = Stream::new(seed);
+        let bands = Bands::new(shape, settings.partition)?;
+        let mut correction = settings.correction;
+        correction.links = settings.wormholes.links;
+        let k = bands.len();
+        let sizes = [2 * k + 1, k + 1, settings.loss.outputs()];
+        Ok(Self {
+            forecast: Forecast::new(shape, settings.forecast.clone())?,
+            correction: Correction::new(&correction, sizes, &mut seed.fork(1))?,
+            near: neighbourhood_links(shape, correction.near),
+            wormholes: Wormholes::new(settings.wormholes, &seed.fork(2))?,
+            records: VecDeque::new(),
+            split: Array3::zeros((k, shape[0], shape[1])),
+            error: [0.0; 2],
+            change: [0.0; 2],
+            agreement: [0.0; 2],
+            last: None,
+            bands,
+            settings,
+        })
+    }
+
+    /// Fits the recurrences to sequences, in closed form; see [`Forecast::fit`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fit(&mut self, sequences: &[Vec<Array2<f64>>], seed: u64) -> Result<(), FieldError> {
+        self.forecast.fit(sequences, &Stream::new(seed).fork(3))?;
+        self.clear();
+        Ok(())
+    }
+
+    /// Takes the next frame in.
+    ///
+    /// # Errors
+    /// A frame of another shape or with a number that is not finite; nothing has changed then.
+    pub fn observe(&mut self, frame: &Array2<f64>) -> Result<(), FieldError> {
+        self.forecast.observe(frame)?;
+        let split = self.bands.split(frame);
+        let pixels = frame.len() as f64;
+        let moved = &split - &self.split;
+        if let Some(newest) = self.records.front_mut() {
+            let squared = moved.sum_axis(Axis(0)).mapv(|x| x * x).sum() / pixels;
+            self.change = [DECAY * self.change[0] + squared, DECAY * self.change[1] + 1.0];
+            let unit = unit(self.change);
+            let mut followed = columns::<S>(&[(&moved, 1.0 / unit)], 1);
+            if let Some(last) = &self.last {
+                let error = frame - &last.base;
+                let scale = 1.0 / last.epsilon;
+                followed.column_mut(moved.dim().0).iter_mut().zip(&error).for_each(|(f, &e)| *f = cut(e * scale));
+                let along = (&last.correction * &error).sum();
+                let own = last.correction.mapv(|c| c * c).sum();
+                // In units of the error of the time, so that one jump does not decide.
+                let weight = 1.0 / (last.epsilon * last.epsilon * pixels);
+                self.agreement = [DECAY * self.agreement[0] + along * weight, DECAY * self.agreement[1] + own * weight];
+            }
+            newest.followed = Some(followed);
+            self.wormholes.enter(self.forecast.history().steps() - 2, &newest.looks);
+        }
+        if let Some(last) = self.last.take() {
+            let squared = (frame - &last.base).mapv(|x| x * x).sum() / pixels;
+            self.error = [DECAY * self.error[0] + squared, DECAY * self.error[1] + 1.0];
+        }
+        let unit = unit(self.change);
+        let expected = (self.forecast.predict() - frame).insert_axis(Axis(0));
+        let fresh = self.records.is_empty();
+        let before = if fresh { &split } else { &self.split };
+        let led = if fresh { Array3::zeros(split.dim()) } else { moved };
+        let band = self.settings.search_band;
+        let (h, w) = frame.dim();
+        let row =
+            |split: &Array3<f64>| split.index_axis(Axis(0), band).iter().copied().collect::<ndarray::Array1<f64>>();
+        let looks = looks(row(&split).view(), row(before).view(), [h, w]);
+        if fresh {
+            self.wormholes.centre_on(&looks);
+        }
+        let features = columns(&[(&split, 1.0), (&led, 1.0 / unit), (&expected, 1.0 / unit)], 0);
+        self.records.push_front(Record { features, followed: None, looks });
+        self.records.truncate(self.settings.forecast.history + 1);
+        self.split = split;
+        Ok(())
+    }
+
+    /// The expected next frame. A mid grey before the first frame.
+    pub fn predict(&mut self) -> Array2<f64> {
+        let base = self.forecast.predict();
+        if self.records.is_empty() {
+            return base;
+        }
+        let (moment, far) = self.moment();
+        let top = (self.settings.correction.top > 0).then_some(self.settings.correction.top);
+        let (outputs, cache) = self.correction.forward(&moment, top);
+        let epsilon = unit(self.error);
+        let correction = self.settings.loss.correction(&outputs, &base, epsilon);
+        let frame = (&base + &(&correction * self.trust())).mapv(|x| x.clamp(0.0, 1.0));
+        self.last = Some(Last { base, epsilon, outputs, correction, moment, cache, far });
+        frame
+    }
+
+    /// The loss of the last prediction against what came, and its gradient, which is added into `grad`.
+    ///
+    /// To be called between [`Predictor::predict`] and [`Predictor::observe`]; without a prediction there is nothing to learn.
+    pub fn learn(&self, frame: &Array2<f64>, grad: &mut Correction<S>) -> Option<f64> {
+        self.learn_with(frame, grad, |_, _, _| 0.0)
+    }
+
+    /// The same with a further term of the loss: `more(y, target, dy)` returns its value for the outputs y and adds its gradient to `dy`.
+    pub fn learn_with(
+        &self,
+        frame: &Array2<f64>,
+        grad: &mut Correction<S>,
+        more: impl FnOnce(&Array2<S>, &Target<'_>, &mut Array2<S>) -> f64,
+    ) -> Option<f64> {
+        let last = self.last.as_ref()?;
+        let target = Target { frame, base: &last.base, epsilon: last.epsilon };
+        let (mut loss, mut dy) = self.settings.loss.evaluate(&last.outputs, &target);
+        loss += more(&last.outputs, &target, &mut dy);
+        self.correction.backward(&last.moment, last.cache.clone(), dy.view(), grad);
+        Some(loss)
+    }
+
+    /// The expected next `steps` frames: the recurrences go on alone, and the correction of the first step is kept.
+    pub fn rollout(&mut self, steps: usize) -> Vec<Array2<f64>> {
+        let mut frames = self.forecast.rollout(steps);
+        if let Some(first) = frames.first_mut() {
+            *first = self.predict();
+        }
+        frames
+    }
+
+    /// How far the correction is trusted, 0 to 1.
+    pub fn trust(&self) -> f64 {
+        let [along, own] = self.agreement;
+        if own > 0.0 { (along / own).clamp(0.0, 1.0) } else { 0.0 }
+    }
+
+    /// The wormholes that the last prediction read, the heaviest first, and the share of all pairs that passed the gate.
+    pub fn wormholes(&self) -> (Vec<WormholeLink>, f64) {
+        let Some(last) = &self.last else { return (Vec::new(), 0.0) };
+        let width = self.split.dim().2;
+        let place = |p: usize| [p / width, p % width];
+        let [_, _, weights] = last.cache.weights();
+        let slots = weights.ncols().max(1);
+        let now = self.forecast.history().steps() - 1;
+        let mut links: Vec<WormholeLink> = last
+            .far
+            .iter()
+            .enumerate()
+            .filter_map(|(i, found)| {
+                let found = (*found)?;
+                let weight = weights[(i / slots, i % slots)].widen();
+                Some(WormholeLink { from: place(i / slots), to: place(found.place), age: now - found.step, weight })
+            })
+            .collect();
+        links.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+        let [_, _, [passed, all]] = last.cache.passed();
+        (links, passed as f64 / all.max(1) as f64)
+    }
+
+    /// Forgets the frames seen; what was learned stays.
+    pub fn clear(&mut self) {
+        self.forecast.clear();
+        self.wormholes.clear();
+        self.records.clear();
+        self.split.fill(0.0);
+        (self.error, self.change, self.agreement, self.last) = ([0.0; 2], [0.0; 2], [0.0; 2], None);
+    }
+
+    /// The trained part.
+    pub fn correction(&self) -> &Correction<S> {
+        &self.correction
+    }
+
+    /// The trained part, for an optimiser.
+    pub fn correction_mut(&mut self) -> &mut Correction<S> {
+        &mut self.correction
+    }
+
+    /// The recurrences.
+    pub fn forecast(&self) -> &Forecast {
+        &self.forecast
+    }
+
+    /// The split into bands.
+    pub fn bands(&self) -> &Bands {
+        &self.bands
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &PredictorSettings {
+        &self.settings
+    }
+
+    /// What the correction sees now, and what stands behind each wormhole.
+    fn moment(&self) -> (Moment<S>, Vec<Option<Found>>) {
+        let now = self.records[0].features.clone();
+        let pixels = now.nrows();
+        let frames = self.settings.correction.frames;
+        let held = (self.records.len() - 1).min(frames);
+        let k = self.bands.len();
+        let (mut past, mut followed) =
+            (Array2::zeros((held * pixels, 2 * k + 1)), Array2::zeros((held * pixels, k + 1)));
+        for (age, record) in self.records.iter().skip(1).take(held).enumerate() {
+            let rows = s![age * pixels..(age + 1) * pixels, ..];
+            past.slice_mut(rows).assign(&record.features);
+            if let Some(known) = &record.followed {
+                followed.slice_mut(rows).assign(known);
+            }
+        }
+        let time = Links::new(pixels, frames, |place, slot| (slot < held).then_some(slot * pixels + place));
+        let near = Links::new(pixels, self.near.slots(), |place, slot| {
+            Links::row(self.near.of(place)[slot]).filter(|row| row / pixels < held)
+        });
+        let slots = self.settings.wormholes.links;
+        let (mut far, mut far_followed) =
+            (Array2::zeros((pixels * slots, 2 * k + 1)), Array2::zeros((pixels * slots, k + 1)));
+        let mut behind = vec![None; pixels * slots];
+        let mut found = Vec::new();
+        let step = self.forecast.history().steps() - 1;
+        for (place, look) in self.records[0].looks.rows().into_iter().enumerate() {
+            self.wormholes.search(look, &mut found);
+            for (slot, link) in found.iter().enumerate() {
+                // What has left the history cannot be read any more.
+                let Some(record) = self.records.get(step - link.step) else { continue };
+                let Some(known) = &record.followed else { continue };
+                let row = place * slots + slot;
+                far.row_mut(row).assign(&record.features.row(link.place));
+                far_followed.row_mut(row).assign(&known.row(link.place));
+                // Found in one band, read in the others.
+                far_followed[(row, self.settings.search_band)] = S::zero();
+                behind[row] = Some(*link);
+            }
+        }
+        let away = Links::new(pixels, slots, |place, slot| {
+            behind[place * slots + slot].is_some().then_some(place * slots + slot)
+        });
+        (Moment { now, past, followed, far, far_followed, links: [time, near, away] }, behind)
+    }
+}
+
+/// The root of a decayed mean of squares, with a floor where nothing happens.
+fn unit([sum, weight]: [f64; 2]) -> f64 {
+    if weight > 0.0 { (sum / weight).sqrt().max(1e-6) } else { 1.0 }
+}
+
+fn cut<S: Scalar>(x: f64) -> S {
+    S::lit(x.clamp(-LIMIT, LIMIT))
+}
+
+/// Scaled maps as columns, a row a place, with `more` columns of zeros behind them.
+fn columns<S: Scalar>(parts: &[(&Array3<f64>, f64)], more: usize) -> Array2<S> {
+    let width: usize = parts.iter().map(|(maps, _)| maps.dim().0).sum();
+    let pixels = parts.first().map_or(0, |(maps, _)| maps.dim().1 * maps.dim().2);
+    let mut columns = Array2::zeros((pixels, width + more));
+    let mut at = 0;
+    for (maps, scale) in parts {
+        for map in maps.outer_iter() {
+            columns.column_mut(at).iter_mut().zip(map).for_each(|(c, &x)| *c = cut(x * scale));
+            at += 1;
+        }
+    }
+    columns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Pattern, Variation};
+    use super::*;
+    use grapheme_core::param;
+    use proptest::prelude::*;
+
+    fn settings() -> PredictorSettings {
+        let mut settings = PredictorSettings::default();
+        settings.forecast.history = 12;
+        settings.correction.frames = 3;
+        settings
+    }
+
+    /// A predictor whose correction does something.
+    fn trained() -> Predictor<f64> {
+        let mut predictor = Predictor::<f64>::new([6, 7], settings(), 1).unwrap();
+        let mut stream = Stream::new(5);
+        use rand::RngExt;
+        predictor.correction_mut().head.weight.mapv_inplace(|_| stream.random::<f64>() - 0.5);
+        predictor
+    }
+
+    fn noise(seed: u64, frames: usize) -> Vec<Array2<f64>> {
+        use rand::RngExt;
+        let mut stream = Stream::new(seed);
+        (0..frames).map(|_| Array2::from_shape_simple_fn((6, 7), || stream.random::<f64>())).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_future_changes_no_bit_of_the_past(seed in 0_u64..1000, cut in 1_usize..18) {
+            let (one, mut other) = (noise(seed, 20), noise(seed, 20));
+            other.splice(cut.., noise(seed + 1, 20 - cut));
+            let run = |frames: &[Array2<f64>]| {
+                let mut predictor = trained();
+                frames.iter().map(|frame| {
+                    predictor.observe(frame).unwrap();
+                    predictor.predict()
+                }).collect::<Vec<_>>()
+            };
+            let (one, other) = (run(&one), run(&other));
+            for t in 0..cut {
+                prop_assert!(one[t].iter().zip(&other[t]).all(|(a, b)| a.to_bits() == b.to_bits()), "frame {t}");
+            }
+            prop_assert!(one[cut..] != other[cut..]);
+        }
+    }
+
+    #[test]
+    fn descent_lowers_the_loss_and_the_gradient_reaches_every_block() {
+        let mut predictor = trained();
+        let frames = noise(3, 14);
+        let mut grad = param::zeros_like(predictor.correction());
+        for frame in &frames[..13] {
+            predictor.predict();
+            predictor.observe(frame).unwrap();
+        }
+        predictor.predict();
+        let before = predictor.learn(&frames[13], &mut grad).unwrap();
+        param::each(&grad, |name, _, values| assert!(values.iter().any(|&g| g != 0.0), "{name} has no gradient"));
+        let rate = 1e-4;
+        let energy = param::norm(&grad).powi(2);
+        param::each_pair(predictor.correction_mut(), &grad, |_, w, g| {
+            w.iter_mut().zip(g).for_each(|(w, g)| *w -= rate * g);
+        });
+        predictor.predict();
+        let after = predictor.learn(&frames[13], &mut grad).unwrap();
+        // The first-order law of gradient-driven work.
+        let work = crate::field::gradient::Work::of_step(before, after, rate, energy);
+        assert!((work.ratio() - 1.0).abs() < 0.01, "{work:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_predicted_is_refused_with_its_place() {
+        let mut predictor = Predictor::<f32>::new([6, 7], settings(), 1).unwrap();
+        predictor.observe(&noise(1, 1)[0]).unwrap();
+        let mut bad = noise(1, 1).remove(0);
+        bad[(2, 3)] = f64::NAN;
+        let refused = predictor.observe(&bad).unwrap_err();
+        assert!(matches!(refused, FieldError::NotFinite { step: 1, row: 2, column: 3, .. }), "{refused}");
+        assert!(matches!(Predictor::<f32>::new([1, 1], settings(), 1), Err(FieldError::Small { .. })));
+        let mut wrong = settings();
+        wrong.search_band = 3;
+        assert!(matches!(
+            Predictor::<f32>::new([6, 7], wrong, 1),
+            Err(FieldError::Setting { name: "search_band", .. })
+        ));
+    }
+
+    #[test]
+    fn a_linear_pattern_is_nearly_exact_and_stays_so_in_a_rollout() {
+        let frames = Pattern::Interference.frames(0, 60, 12, &Variation::default()).unwrap();
+        let mut predictor = Predictor::<f32>::new([12, 12], PredictorSettings::default(), 1).unwrap();
+        for frame in &frames[..40] {
+            predictor.predict();
+            predictor.observe(frame).unwrap();
+        }
+        for (expected, found) in frames[40..].iter().zip(predictor.rollout(20)) {
+            assert!(super::super::mean_squared_error(expected, &found) < 1e-7);
+        }
+    }
+}

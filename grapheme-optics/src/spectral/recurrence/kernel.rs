@@ -1,0 +1,140 @@
+//! Attention over the history with the weights of a ridge regression.
+
+use super::super::{History, solve::Factor};
+use ndarray::{Array1, Array2, ArrayViewMut1};
+use serde::{Deserialize, Serialize};
+
+/// What is compared, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// How many frames a state is made of.
+    pub delays: usize,
+    /// Ridge, relative to the mean of the diagonal.
+    pub ridge: f64,
+    /// Width of the Gaussian, as a part of the mean distance between states; none for the linear kernel.
+    pub width: Option<f64>,
+}
+
+/// `x[t + 1] = x[t] + sum_s a_s (x[s + 1] - x[s])`, with attention `a = (K + ridge I)^-1 k`.
+///
+/// `z[s] = (x[s], ..., x[s - m + 1])` is the state, `K_sr = k(z[s], z[r])`, `k_s = k(z[t], z[s])`. For the linear kernel
+/// `k(u, v) = <u, v> + c` this is dynamic mode decomposition with delays on the full rank of the history (Schmid, 2010) as a
+/// kernel ridge regression (Saunders et al., 1998): keys are states, values the changes that followed them. Only inner products
+/// of frames are needed, so a fit costs O(T^2 m + T^3 / 6), without a factor of the number of pixels.
+#[derive(Clone, Debug)]
+pub struct KernelRule {
+    kernel: Kernel,
+    factor: Factor,
+    /// Number of keys; the key i has age `1 + i` in the history of the fit.
+    keys: usize,
+    /// Frames of that history.
+    frames: usize,
+    constant: f64,
+    scale: f64,
+}
+
+impl KernelRule {
+    /// The rule for a history, if it holds at least three states with what followed.
+    pub fn new(kernel: Kernel, history: &History) -> Option<Self> {
+        let keys = history.len().checked_sub(kernel.delays).filter(|&keys| keys >= 3)?;
+        let mut products = Array2::zeros((keys, keys));
+        for i in 0..keys {
+            for j in 0..=i {
+                let product: f64 = (0..kernel.delays).map(|d| history.product(1 + i + d, 1 + j + d)).sum();
+                products[(i, j)] = product;
+                products[(j, i)] = product;
+            }
+        }
+        let constant = products.diag().mean()?;
+        let mut scale = 0.0;
+        if let Some(width) = kernel.width {
+            let mean = products.mean()?;
+            // The mean squared distance of two states.
+            scale = width * width * 2.0 * (constant - mean).max(f64::MIN_POSITIVE);
+            let diagonal = products.diag().to_owned();
+            for ((i, j), product) in products.indexed_iter_mut() {
+                *product = (-(diagonal[i] + diagonal[j] - 2.0 * *product).max(0.0) / scale).exp();
+            }
+        } else {
+            products += constant;
+        }
+        let factor = Factor::new(&products, kernel.ridge);
+        Some(Self { kernel, factor, keys, frames: history.len(), constant, scale })
+    }
+
+    /// The weight of each remembered state, the newest first, for the state that `history` ends in.
+    pub fn attention(&self, history: &History) -> Array1<f64> {
+        let shift = history.len() - self.frames;
+        let delays = self.kernel.delays;
+        let product = |a: usize, b: usize| (0..delays).map(|d| history.product(a + d, b + d)).sum::<f64>();
+        let own = product(0, 0);
+        self.factor.solve(&Array1::from_shape_fn(self.keys, |i| {
+            let key = 1 + i + shift;
+            if self.kernel.width.is_some() {
+                (-(own + product(key, key) - 2.0 * product(0, key)).max(0.0) / self.scale).exp()
+            } else {
+                product(0, key) + self.constant
+            }
+        }))
+    }
+
+    /// As [`super::Rule::next`].
+    pub fn next(&self, history: &History, mut out: ArrayViewMut1<'_, f64>) {
+        let shift = history.len() - self.frames;
+        let attention = self.attention(history);
+        out.assign(&history.frame(0));
+        // The changes telescope: each frame is needed once.
+        let mut before = 0.0;
+        for (i, &weight) in attention.iter().enumerate() {
+            out.scaled_add(weight - before, &history.frame(i + shift));
+            before = weight;
+        }
+        out.scaled_add(-before, &history.frame(self.keys + shift));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(frames: usize) -> History {
+        let mut history = History::new([2, 3], 40).unwrap();
+        for t in 0..frames {
+            let t = t as f64;
+            let at = |(i, j): (usize, usize)| (0.4 * t + i as f64).sin() + 0.5 * (0.9 * t + 2.0 * j as f64).cos();
+            history.push(&Array2::from_shape_fn((2, 3), at)).unwrap();
+        }
+        history
+    }
+
+    #[test]
+    fn a_linear_field_is_continued_and_rolled_out() {
+        let mut short = history(16);
+        let rule = KernelRule::new(Kernel { delays: 2, ridge: 1e-13, width: None }, &short).unwrap();
+        for t in 16..24 {
+            let mut next = Array1::zeros(6);
+            rule.next(&short, next.view_mut());
+            let truth = history(t + 1);
+            assert!((&next - &truth.frame(0)).iter().all(|gap| gap.abs() < 1e-4), "frame {t}");
+            short.push_values(next.view());
+        }
+    }
+
+    #[test]
+    fn the_weights_are_those_of_the_regression_written_out() {
+        let history = history(7);
+        let kernel = Kernel { delays: 1, ridge: 1e-3, width: None };
+        let rule = KernelRule::new(kernel, &history).unwrap();
+        let mut next = Array1::zeros(6);
+        rule.next(&history, next.view_mut());
+        let change = |age: usize| &history.frame(age) - &history.frame(age + 1);
+        let attention = rule.attention(&history);
+        let mut expected = history.frame(0).to_owned();
+        for (i, &weight) in attention.iter().enumerate() {
+            expected.scaled_add(weight, &change(i));
+        }
+        assert!((&next - &expected).iter().all(|gap| gap.abs() < 1e-12));
+        assert!(KernelRule::new(Kernel { delays: 5, ..kernel }, &history).is_none());
+    }
+}

@@ -1,0 +1,138 @@
+//! What the recurrences take from training.
+
+use super::super::{FieldError, History, solve::principal_components};
+use super::neighbourhood::NeighbourhoodStatistics;
+use super::{LagRule, LagStatistics, Memory, Neighbourhood};
+use grapheme_core::Stream;
+use grapheme_core::product::product;
+use ndarray::{Array1, Array2};
+use serde::{Deserialize, Serialize};
+
+/// What a person chooses about [`Learned`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LearnedSettings {
+    /// Numbers of values of the recurrences over lags.
+    pub lags: Vec<usize>,
+    /// Frames of the recurrence over neighbours.
+    pub neighbourhood: usize,
+    /// The largest number of principal components.
+    pub components: usize,
+    /// Numbers of frames a state is made of.
+    pub delays: Vec<usize>,
+    /// How many states are remembered.
+    pub slots: usize,
+}
+
+impl Default for LearnedSettings {
+    fn default() -> Self {
+        Self { lags: vec![4, 8, 16, 32], neighbourhood: 4, components: 32, delays: vec![1, 4], slots: 500 }
+    }
+}
+
+/// How many frames the principal components are taken from, at most.
+const FRAMES_FOR_COMPONENTS: usize = 512;
+
+/// Everything that was fitted to training sequences, in closed form.
+#[derive(Clone, Debug, Default)]
+pub struct Learned {
+    mean: Option<Array1<f64>>,
+    statistics: Option<LagStatistics>,
+    rules: Vec<(usize, LagRule)>,
+    neighbourhood: Option<Neighbourhood>,
+    memories: Vec<Memory>,
+}
+
+impl Learned {
+    /// Fits all of it to sequences of frames of one shape.
+    ///
+    /// One pass for the sums over lags and neighbours, O(L P + (9 D)^2 P) a frame; then the components of at most 512
+    /// frames, evenly chosen, and the least squares over states.
+    ///
+    /// # Errors
+    /// Frames of different shapes or with numbers that are not finite; a sequence of fewer than two frames.
+    pub fn fit(sequences: &[Vec<Array2<f64>>], settings: &LearnedSettings, seed: &Stream) -> Result<Self, FieldError> {
+        let frames: Vec<&Array2<f64>> = sequences.iter().flatten().collect();
+        let Some(first) = frames.first() else { return Err(FieldError::Short { found: 0, least: 2 }) };
+        let shape = [first.nrows(), first.ncols()];
+        let longest = settings.lags.iter().copied().max().unwrap_or(1);
+        let mut each: Vec<LagStatistics> = settings.lags.iter().map(|&lags| LagStatistics::new(lags)).collect();
+        let mut neighbourhood = NeighbourhoodStatistics::new(settings.neighbourhood);
+        let mut history = History::new(shape, (longest + 1).max(settings.neighbourhood + 1))?;
+        let mut mean = Array1::zeros(first.len());
+        for sequence in sequences {
+            if sequence.len() < 2 {
+                return Err(FieldError::Short { found: sequence.len(), least: 2 });
+            }
+            history.clear();
+            for frame in sequence {
+                history.push(frame)?;
+                mean += &history.frame(0);
+                neighbourhood.add_newest(&history);
+                for statistics in &mut each {
+                    if history.len() > statistics.lags() {
+                        statistics.add_target(&history, 0);
+                    }
+                }
+            }
+        }
+        mean /= frames.len() as f64;
+        let rules =
+            each.iter().filter_map(|statistics| Some((statistics.lags(), statistics.solve(statistics.lags())?)));
+        let rules = rules.collect();
+
+        let step = frames.len().div_ceil(FRAMES_FOR_COMPONENTS);
+        let chosen: Vec<&Array2<f64>> = frames.iter().step_by(step).copied().collect();
+        let matrix =
+            Array2::from_shape_fn((chosen.len(), first.len()), |(i, p)| chosen[i][(p / shape[1], p % shape[1])]);
+        let (centre, components) = principal_components(matrix.view(), settings.components);
+        let coefficients: Vec<Array2<f64>> = sequences
+            .iter()
+            .map(|sequence| {
+                let matrix = Array2::from_shape_fn((sequence.len(), first.len()), |(i, p)| {
+                    sequence[i][(p / shape[1], p % shape[1])] - centre[p]
+                });
+                product(matrix.view(), components.t())
+            })
+            .collect();
+        let memories = settings.delays.iter().filter_map(|&delays| {
+            Memory::fit(&centre, &components, &coefficients, delays, settings.slots, &seed.fork(delays as u64))
+        });
+        Ok(Self {
+            mean: Some(mean),
+            memories: memories.collect(),
+            // As a prior for fits of any number of lags, the sums over the most lags that every sequence has.
+            statistics: each
+                .into_iter()
+                .filter(|statistics| statistics.solve(1).is_some())
+                .max_by_key(LagStatistics::lags),
+            rules,
+            neighbourhood: Some(neighbourhood.solve()),
+        })
+    }
+
+    /// The mean frame.
+    pub fn mean(&self) -> Option<&Array1<f64>> {
+        self.mean.as_ref()
+    }
+
+    /// The recurrence over neighbours.
+    pub fn neighbourhood(&self) -> Option<&Neighbourhood> {
+        self.neighbourhood.as_ref()
+    }
+
+    /// The rule over `lags` values; where the history is shorter, the one over the most values that it has.
+    pub(super) fn lags(&self, lags: usize, history: &History) -> Option<LagRule> {
+        let longest = lags.min(history.len());
+        let fitting = self.rules.iter().filter(|(known, _)| *known <= longest);
+        fitting.max_by_key(|(known, _)| *known).map(|(_, rule)| rule.clone())
+    }
+
+    pub(super) fn statistics(&self) -> Option<&LagStatistics> {
+        self.statistics.as_ref()
+    }
+
+    pub(super) fn memory(&self, delays: usize) -> Option<&Memory> {
+        self.memories.iter().find(|memory| memory.delays() == delays)
+    }
+}
