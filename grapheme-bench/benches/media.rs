@@ -110,7 +110,7 @@ fn steps(c: &mut Criterion) {
         ..clear.clone()
     };
     let phase = OpticsSettings {
-        layers: full.layers.iter().cloned().map(|layer| OpticLayer { phase: value(0.1), ..layer }).collect(),
+        layers: full.layers.iter().map(|layer| OpticLayer { phase: value(0.1), ..layer.clone() }).collect(),
         ..full.clone()
     };
     for (name, settings) in [("telemetry", clear), ("full medium", full), ("with phase", phase)] {

@@ -36,11 +36,13 @@ fn the_fish_eye_images_a_rim_point_to_its_antipode() {
     }
 }
 
+/// What a field says of a point: its square index and its force.
+type Seen<'a> = dyn Fn([f64; 2]) -> (f64, [f64; 2]) + 'a;
+
 #[test]
 fn forces_and_bends_are_derivatives() {
     let lens = Lens { coefficients: vec![1.9, -0.7, 0.3, -0.5] };
-    let fields: [&dyn Fn([f64; 2]) -> (f64, [f64; 2]); 2] =
-        [&|x| (lens.square(x), lens.force(x)), &|x| (FishEye.square(x), FishEye.force(x))];
+    let fields: [&Seen<'_>; 2] = [&|x| (lens.square(x), lens.force(x)), &|x| (FishEye.square(x), FishEye.force(x))];
     for field in fields {
         let x = [0.3, -0.6];
         let numeric = NumericGradient::of_slice("x", &x, |x| 0.5 * field([x[0], x[1]]).0);

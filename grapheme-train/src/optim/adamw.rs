@@ -209,6 +209,34 @@ mod tests {
         pairs.map(|(a, b)| (a.widen() - b).abs()).fold(0.0, f64::max)
     }
 
+    /// At the first step nothing is remembered, so the response is the whole movement; with a memory it is the part that the
+    /// last gradient had in it.
+    #[test]
+    fn the_response_is_what_the_gradient_moved() {
+        let settings = AdamWSettings { decay: 0.0, ..AdamWSettings::default() };
+        let mut stream = Stream::new(9);
+        let (start, first, second) = (random::<f64>(&mut stream), random(&mut stream), random(&mut stream));
+        let mut adamw = AdamW::new(settings, &start).unwrap();
+        let mut model = start.clone();
+        adamw.step(&mut model, &first, 0.1);
+        let mut moved = adamw.response(&first, 0.1);
+        moved.iter_mut().zip(&model).for_each(|(moved, model)| *moved += model);
+        assert!(largest_difference(&moved, &start) < 1e-15);
+        // A step without a gradient at the same second moment moves by memory alone; the rest is the response.
+        let before = model.clone();
+        adamw.step(&mut model, &second, 0.1);
+        let response = adamw.response(&second, 0.1);
+        let AdamWSettings { beta1, beta2, epsilon, .. } = settings;
+        let blocks = before.iter().zip(&model).zip(first.iter().zip(&second)).zip(&response);
+        for (((before, model), (first, second)), response) in blocks {
+            for ((((b, m), g1), g2), r) in before.iter().zip(model).zip(first).zip(second).zip(response) {
+                let v = (beta2 * (1.0 - beta2) * g1 * g1 + (1.0 - beta2) * g2 * g2) / (1.0 - beta2 * beta2);
+                let memory = 0.1 * beta1 * (1.0 - beta1) * g1 / (1.0 - beta1 * beta1) / (v.sqrt() + epsilon);
+                assert!((b - m - memory - r).abs() < 1e-14, "{} {r}", b - m - memory);
+            }
+        }
+    }
+
     fn against_the_reference<S: Scalar>(tolerance: f64) {
         let settings = AdamWSettings { decay: 0.3, epsilon: 1e-3, ..AdamWSettings::default() };
         let mut stream = Stream::new(5);
