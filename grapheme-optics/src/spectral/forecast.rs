@@ -64,7 +64,7 @@ impl ForecastSettings {
 }
 
 /// No rule may expect a squared change of more than so many times the usual one.
-const LEASH: f64 = 9.0;
+const LEASH: f64 = 100.0;
 /// On how many frames the trust in the rules is learned, at most.
 const FRAMES_FOR_TRUST: usize = 2000;
 
