@@ -82,10 +82,18 @@ pub fn train(
     threads: usize,
 ) -> Result<Curve, CurveError> {
     let source = Source::Files { train: data.train.clone(), dev: data.dev.clone() };
-    let wishes =
-        Wishes { preset: Preset::Tiny, loss: LossName::Words, estimator: Some(estimator), ..Wishes::default() };
-    let settings =
-        TrainingSettings { seed, epochs: data.epochs, batch: 16, average: 0.9, ..TrainingSettings::default() };
+    let usual = TrainingSettings::default();
+    // One recipe whatever the number of examples, so that data sets differ by what they hold alone.
+    let wishes = Wishes {
+        preset: Preset::Tiny,
+        loss: LossName::Words,
+        estimator: Some(estimator),
+        epochs: Some(data.epochs),
+        batch: Some(16),
+        lane: Some(usual.lane),
+        ..Wishes::default()
+    };
+    let settings = TrainingSettings { seed, average: 0.9, ..usual };
     let prepared = prepare(&source, BadLines::Stop, wishes, settings)?;
     let run = RunFolder::overwrite(out.join(format!("{}-{estimator}-{seed}", data.name)))?;
     run.write_config(&prepared.config)?;

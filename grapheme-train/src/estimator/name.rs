@@ -92,9 +92,9 @@ impl EstimatorName {
 
     /// The default settings of a loss as this estimator needs them.
     ///
-    /// In the `words` loss of one plan (`Pathwise`) an insertion is possible, at [`MISMATCH`]. Where choices are taken for
+    /// In the `words` loss of one plan (`Pathwise`) an insertion is possible, at `MISMATCH`. Where choices are taken for
     /// certain (`StraightThrough`, `Reinforce`) gates are no costs besides: a node that stayed and matches nothing costs
-    /// [`MISMATCH`] too, and `L(z)` is `-ln p(target | z)` where the count fits.
+    /// `MISMATCH` too, and `L(z)` is `-ln p(target | z)` where the count fits.
     ///
     /// # Errors
     /// [`Unsuited`] for the `graph` loss under a sum over all choices.

@@ -15,7 +15,7 @@ use grapheme_core::{GradientMedium, GraphTransformNet, Scalar};
 /// and so no label: nothing tells its gate what it could have written.
 ///
 /// [`Through::Logit`] keeps every candidate in sight. No candidate is taken out; one that goes against its choice costs
-/// [`SATURATION`], as the logits are replaced by plus or minus that number, and the gradient of a logit is handed on unchanged:
+/// `SATURATION`, as the logits are replaced by plus or minus that number, and the gradient of a logit is handed on unchanged:
 /// the choice less how often it was taken in the assignments that give the target. That is the step of a structured
 /// perceptron (Collins, 2002) with a soft maximum. For the `words` loss alone, whose programme sums over assignments.
 #[derive(Clone, Copy, Debug)]

@@ -89,11 +89,12 @@ fn blocks(tree: &Net) -> Blocks {
 fn gap(a: &Blocks, b: &Blocks) -> f64 {
     assert_eq!(a.len(), b.len());
     let length = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
-    let block = |((_, a), (_, b)): (&(String, Vec<f64>), &(String, Vec<f64>))| {
+    let blocks = a.iter().map(|(_, values)| values).zip(b.iter().map(|(_, values)| values));
+    let gaps = blocks.map(|(a, b)| {
         let scale = length(&mut b.iter().copied()).max(1e-12);
         length(&mut a.iter().zip(b).map(|(a, b)| a - b)) / scale
-    };
-    a.iter().zip(b).map(block).fold(0.0, f64::max)
+    });
+    gaps.fold(0.0, f64::max)
 }
 
 const SHORT: [(&str, &str); 3] = [("", "z"), ("a", "zb"), ("b", "")];
