@@ -24,10 +24,11 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 /// Compares the ways to take a gradient through merges that are all or nothing.
 ///
 /// First the judge: on texts so short that all choices can be gone through, the bias, variance and cosine of each estimator's
-/// gradient, for every block of parameters, against its own enumerated objective and against the gradient of E[L]; and what a
-/// gradient costs. Then training: the same model on the same data under each estimator, on three pairs, on level 1 of the
-/// curriculum and on Hungarian g2p. Writes judged.json, curves.json and estimators.svg. Exit code 0 only if the marginal equals
-/// its enumeration, the mean of the sampled gradients lies within its noise of the exact one, and every training came to its end.
+/// gradient, for every block of parameters, against its own enumerated objective and against the gradient of the expected
+/// loss; and what a gradient costs. Then training: the same model on the same data under each estimator, on three pairs, on
+/// level 1 of the curriculum and on Hungarian g2p. Writes judged.json, curves.json and estimators.svg. Exit code 0 only if
+/// the marginal equals its enumeration, the mean of the sampled gradients lies within its noise of the exact one, and every
+/// training came to its end.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
