@@ -3,7 +3,7 @@
 //! `step/window` varies the length of one text under a banded assignment: time a grapheme should not grow.
 //! `step/words` is the default model on short words.
 
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group};
 use grapheme_core::layers::DropoutKeys;
 use grapheme_core::{GraphTransformNet, Stream, Vacuum, param};
 use grapheme_train::data::{Example, LabelInventory, TargetUnits};
@@ -85,4 +85,9 @@ fn words(c: &mut Criterion) {
 }
 
 criterion_group!(benches, growth, words);
-criterion_main!(benches);
+fn main() {
+    // As `train` does.
+    grapheme_train::memory::keep();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

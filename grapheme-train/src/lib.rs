@@ -32,6 +32,7 @@ pub mod job;
 pub mod labelling;
 pub mod lanes;
 pub mod loss;
+pub mod memory;
 pub mod metrics;
 pub mod objective;
 pub mod optim;

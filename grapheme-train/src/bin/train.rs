@@ -13,6 +13,7 @@ use grapheme_train::event::{Event, Listener};
 use grapheme_train::file;
 use grapheme_train::job::{self, Existing, Job};
 use grapheme_train::lanes::Lanes;
+use grapheme_train::memory;
 use grapheme_train::objective::LossName;
 use grapheme_train::output::{conclude, print, shell_word, tell};
 use grapheme_train::prepare::{Prepared, Source, Wishes, prepare_members};
@@ -152,6 +153,7 @@ enum Units {
 }
 
 fn main() -> ExitCode {
+    memory::keep();
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     conclude(cli.train(&matches))

@@ -1,0 +1,22 @@
+//! How the process deals with memory that it has given back.
+
+/// Asks the allocator of the C library to keep memory that is freed, in place of returning it to the system.
+///
+/// A training step allocates the same arrays again and again. Arrays above some 100 kB are by default mapped anew each time, and
+/// every page of them is faulted in and cleared by the system: a third of the time of a step on a text of 100,000 graphemes.
+/// The price is that the process stays as large as it was at its peak. All threads share one arena, as an arena of another
+/// than the main thread maps large arrays whatever it is told. To be called first in `main`; does nothing where the C library
+/// is not glibc.
+pub fn keep() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    for (option, value) in
+        [(libc::M_MMAP_THRESHOLD, i32::MAX), (libc::M_TRIM_THRESHOLD, i32::MAX), (libc::M_ARENA_MAX, 1)]
+    {
+        // SAFETY: mallopt takes two integers, locks the arena itself, and says by its result that it cannot do something.
+        // That is no harm here: everything works with the usual allocator.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::mallopt(option, value);
+        }
+    }
+}
