@@ -16,14 +16,15 @@ use rand::seq::index::sample;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 /// Trains and scores one model, or a set, for every LANG_train.tsv and LANG_dev.tsv of a folder, and prints a table.
 ///
 /// Each result goes to results.json in --out as soon as it is there; the same command again goes on where it was stopped.
-/// The error rates are those of the weights that did best on the dev set, on that set.
+/// The error rates are those of the weights that did best on the dev set, on that set. With --against the exit code is
+/// not 0 if the mean over languages and seeds got worse.
 #[derive(Parser)]
 #[command(version, after_long_help = EXAMPLES)]
 struct Cli {
@@ -54,6 +55,12 @@ struct Cli {
     /// Threads; 0 for one a core. Does not change the result
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
+    /// Hold the result against that of another results.json, with the same settings, languages and seeds
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// By how much the mean word error rate may be worse, in percentage points
+    #[arg(long, default_value_t = 0.5, requires = "against", value_parser = slack)]
+    slack: f64,
     /// Print results.json instead of the table
     #[arg(long)]
     json: bool,
@@ -63,7 +70,12 @@ const EXAMPLES: &str = "\
 Examples:
   benchmark_words --data \"$GRAPHEME_DATA/g2p\"                                        one model a language
   benchmark_words --data \"$GRAPHEME_DATA/g2p\" --members 3 --seeds 1,2,3 --out runs/sets   sets of three, three times
-  benchmark_words --data \"$GRAPHEME_DATA/g2p\" --words 100 --seeds 1,2,3 --out runs/few     little data";
+  benchmark_words --data \"$GRAPHEME_DATA/g2p\" --words 100 --seeds 1,2,3 --out runs/few     little data
+  benchmark_words --data \"$GRAPHEME_DATA/g2p\" --languages hun --against data/words.json        fails if it got worse";
+
+fn slack(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|slack| (0.0..=100.0).contains(slack)).ok_or_else(|| "it must be from 0 to 100".to_owned())
+}
 
 /// What came out for one language and seed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -83,8 +95,11 @@ struct Outcome {
     seconds: f64,
 }
 
-/// By settings, language and seed.
-type Results = BTreeMap<String, BTreeMap<String, BTreeMap<u64, Outcome>>>;
+/// By language and seed.
+type Known = BTreeMap<String, BTreeMap<u64, Outcome>>;
+
+/// By settings.
+type Results = BTreeMap<String, Known>;
 
 fn main() -> ExitCode {
     conclude(Cli::parse().benchmark())
@@ -94,6 +109,9 @@ impl Cli {
     fn benchmark(&self) -> Result<()> {
         let languages = self.languages()?;
         let file = self.out.join("results.json");
+        let settings = self.settings();
+        // Before hours of training, whether there is something to hold it against.
+        let baseline = self.against.as_ref().map(|path| self.baseline(path, &settings, &languages)).transpose()?;
         std::fs::create_dir_all(&self.out).with_context(|| format!("cannot create {}", self.out.display()))?;
         let mut results: Results = if file.exists() {
             serde_json::from_slice(&file::read(&file)?)
@@ -101,7 +119,6 @@ impl Cli {
         } else {
             Results::new()
         };
-        let settings = self.settings();
         let total = languages.len() * self.seeds.len();
         let done = |results: &Results| {
             let of = |language: &String| Some(results.get(&settings)?.get(language)?.len());
@@ -124,9 +141,42 @@ impl Cli {
         }
         let results = &results[&settings];
         if self.json {
-            return Ok(print(&(serde_json::to_string(results)? + "\n"))?);
+            print(&(serde_json::to_string(results)? + "\n"))?;
+        } else {
+            print(&table(&languages, results)?)?;
         }
-        Ok(print(&table(&languages, results)?)?)
+        baseline.map_or(Ok(()), |before| self.judge(before, self.mean(results, &languages)?))
+    }
+
+    /// The mean word error rate that a file has for these settings, languages and seeds.
+    fn baseline(&self, path: &Path, settings: &str, languages: &[String]) -> Result<f64> {
+        let known: Results = serde_json::from_slice(&file::read(path)?)
+            .with_context(|| format!("{}: no results.json of this command", path.display()))?;
+        let none = BTreeMap::new();
+        let mean = self.mean(known.get(settings).unwrap_or(&none), languages);
+        mean.with_context(|| format!("{}: nothing to compare \"{settings}\" with", path.display()))
+    }
+
+    /// The mean word error rate over languages and seeds.
+    fn mean(&self, results: &Known, languages: &[String]) -> Result<f64> {
+        let mut sum = 0.0;
+        for language in languages {
+            for seed in &self.seeds {
+                let found = results.get(language).and_then(|seeds| seeds.get(seed));
+                sum += found.with_context(|| format!("no result for {language}, seed {seed}"))?.wer;
+            }
+        }
+        Ok(sum / (languages.len() * self.seeds.len()) as f64)
+    }
+
+    fn judge(&self, before: f64, now: f64) -> Result<()> {
+        tell(&format!("mean WER {now:.2}, {before:.2} in the baseline"));
+        ensure!(
+            now <= before + self.slack,
+            "the mean word error rate is {now:.2} where the baseline has {before:.2}, which is more than --slack {} worse",
+            self.slack
+        );
+        Ok(())
     }
 
     /// What the results depend on besides language and seed.
@@ -215,7 +265,7 @@ fn draw(examples: &[Example], count: usize, seed: u64) -> Vec<&Example> {
 }
 
 /// Languages down, figures across, and the means over languages at the end.
-fn table(languages: &[String], results: &BTreeMap<String, BTreeMap<u64, Outcome>>) -> Result<String> {
+fn table(languages: &[String], results: &Known) -> Result<String> {
     let mut out = String::new();
     writeln!(
         out,
@@ -253,11 +303,7 @@ fn table(languages: &[String], results: &BTreeMap<String, BTreeMap<u64, Outcome>
 }
 
 /// The mean over languages of one seed, if all have it.
-fn macro_average(
-    languages: &[String],
-    results: &BTreeMap<String, BTreeMap<u64, Outcome>>,
-    seed: u64,
-) -> Option<Outcome> {
+fn macro_average(languages: &[String], results: &Known, seed: u64) -> Option<Outcome> {
     let of = languages.iter().map(|language| results[language].get(&seed)).collect::<Option<Vec<_>>>()?;
     let n = of.len() as f64;
     let mean = |value: &dyn Fn(&Outcome) -> f64| of.iter().map(|outcome| value(outcome)).sum::<f64>() / n;
@@ -303,6 +349,19 @@ mod tests {
         assert_eq!(drawn(1), drawn(1));
         assert_ne!(drawn(1), drawn(2));
         assert_eq!(draw(&examples, 100, 1).len(), 50);
+    }
+
+    #[test]
+    fn a_worse_mean_is_refused_and_a_missing_one_named() {
+        let cli = Cli::parse_from(["benchmark_words", "--data", "x", "--seeds", "1,2"]);
+        let outcome = |wer: f64| Outcome { wer, ter: 1.0, ece: 0.0, members: vec![], parameters: 7, seconds: 2.0 };
+        let mut known = Known::from([("a".to_owned(), BTreeMap::from([(1, outcome(10.0)), (2, outcome(12.0))]))]);
+        let languages = ["a".to_owned()];
+        assert_eq!(cli.mean(&known, &languages).unwrap(), 11.0);
+        cli.judge(11.0, 11.5).unwrap();
+        assert!(cli.judge(11.0, 11.51).unwrap_err().to_string().contains("--slack 0.5"));
+        known.get_mut("a").unwrap().remove(&2);
+        assert_eq!(cli.mean(&known, &languages).unwrap_err().to_string(), "no result for a, seed 2");
     }
 
     #[test]
