@@ -3,7 +3,7 @@
 /// Asks the allocator of the C library to keep memory that is freed, in place of returning it to the system.
 ///
 /// A training step allocates the same arrays again and again. Arrays above some 100 kB are by default mapped anew each time, and
-/// every page of them is faulted in and cleared by the system: a third of the time of a step on a text of 100,000 graphemes.
+/// every page of them is faulted in and cleared by the system: a quarter of the time of a step on a text of 100,000 graphemes.
 /// The price is that the process stays as large as it was at its peak. All threads share one arena, as an arena of another
 /// than the main thread maps large arrays whatever it is told. To be called first in `main`; does nothing where the C library
 /// is not glibc.

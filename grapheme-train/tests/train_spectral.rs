@@ -48,7 +48,9 @@ fn it_trains_scores_and_draws_and_does_the_same_again() {
 fn what_cannot_be_predicted_is_refused_and_nothing_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("new");
-    for wrong in [&["--rate", "nan"][..], &["--pattern", "obstacle", "--size", "4"]] {
+    for wrong in
+        [&["--rate", "nan"][..], &["--pattern", "obstacle", "--size", "4"], &["--size", "512", "--frames", "100000"]]
+    {
         let output = run(&[&["--out", out.to_str().unwrap()], wrong].concat());
         assert!(!output.status.success() && output.stdout.is_empty() && !out.exists(), "{wrong:?}");
         assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: "));

@@ -101,6 +101,9 @@ impl LossName {
     }
 }
 
+/// Numbers that frames and pictures may take, 4 GB of them.
+const MOST_CELLS: usize = 1 << 29;
+
 /// One line of metrics.jsonl.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -118,6 +121,15 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<()> {
     ensure!(cli.rate > 0.0 && cli.rate <= 1.0, "--rate {}: must be above 0 and at most 1", cli.rate);
     let n = usize::from(cli.size);
+    // Of a frame that is scored six maps are kept until the pictures are drawn.
+    let cells = n * n * (cli.frames as usize + 6 * (WARM + cli.test as usize));
+    ensure!(
+        cells <= MOST_CELLS,
+        "--size {n} with {} and {} frames takes {:.0} GB, more than 4: lower --size, --frames or --test",
+        cli.frames,
+        cli.test,
+        cells as f64 * 8e-9
+    );
     let [learn, test] = cli.pattern.sequences(n, cli.frames as usize, WARM + cli.test as usize, cli.seed)?;
     std::fs::create_dir_all(&cli.out).map_err(file::FileError::of("create", &cli.out))?;
 
@@ -271,7 +283,7 @@ fn event(event: &Breakdown) -> serde_json::Value {
 }
 
 fn write_table(said: &mut String, title: &str, figures: &[Figure]) -> std::fmt::Result {
-    writeln!(said, "\nmean squared error, {title}{:>width$}      median", "mean", width = 38 - title.len())?;
+    writeln!(said, "\nmean squared error, {title}{:>width$}      median", "mean", width = 42 - title.len())?;
     let (own, methods) = figures.split_at(2.min(figures.len()));
     let mut methods: Vec<&Figure> = methods.iter().collect();
     methods.sort_by(|a, b| a.mean.total_cmp(&b.mean));
