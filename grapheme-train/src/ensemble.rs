@@ -3,12 +3,13 @@
 //! Each member proposes texts; each scores all proposals by its own exact log marginal, in its own labels, whatever they
 //! are; the sums rank them. So members may differ in network and in the units of their targets.
 
+use crate::calibration::Calibration;
 use crate::data::{Example, LineFault, TargetUnits};
 use crate::decode::{Decoder, Hypothesis};
 use crate::lanes::Lanes;
 use crate::metrics::{Score, calibration_error};
 use crate::reader::{Reading, Sight};
-use crate::run::{RunError, RunFolder};
+use crate::run::{CALIBRATION, RunError, RunFolder};
 use crate::transducer::{Transducer, TransducerError};
 use grapheme_core::GraphTransformNet;
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub struct Ensemble {
     members: Vec<Transducer>,
+    calibration: Calibration,
 }
 
 /// A text proposed for an input.
@@ -27,8 +29,7 @@ pub struct Proposal {
     pub text: String,
     /// The mean over the members of its exact log probability; minus infinity if one of them cannot write it.
     pub log_probability: f64,
-    /// How sure the ensemble is of it. Of one member this is its probability; of several the geometric mean of theirs, as
-    /// a share of that of all proposals.
+    /// How sure the ensemble is of it: its share of the probabilities of all proposals, tempered by the [`Calibration`].
     pub confidence: f64,
 }
 
@@ -72,7 +73,7 @@ const BEAM: usize = 8;
 
 impl From<Transducer> for Ensemble {
     fn from(member: Transducer) -> Self {
-        Self { members: vec![member] }
+        Self { members: vec![member], calibration: Calibration::default() }
     }
 }
 
@@ -89,10 +90,11 @@ impl Ensemble {
         if members.is_empty() { Ok(vec![RunFolder::open(run)?]) } else { Ok(members) }
     }
 
-    /// The model of a run, whether one or an ensemble.
+    /// The model of a run, whether one or an ensemble, with its calibration if it has one.
     ///
     /// # Errors
-    /// [`TransducerError`] if a member is missing, damaged, not trained yet, or judged in other units than the first.
+    /// [`TransducerError`] if a member is missing, damaged, not trained yet, or judged in other units than the first, and
+    /// if the calibration is damaged.
     pub fn load(run: &Path) -> Result<Self, TransducerError> {
         let folders = Self::folders(run)?;
         let members = folders.iter().map(Transducer::load).collect::<Result<Vec<_>, _>>()?;
@@ -104,7 +106,33 @@ impl Ensemble {
             );
             return Err(TransducerError::Member { run: folders[i].path().display().to_string(), reason });
         }
-        Ok(Self { members })
+        let calibration = Calibration::read(&calibration_file(run))?.unwrap_or_default();
+        Ok(Self { members, calibration })
+    }
+
+    /// Learns from examples that it was not trained on how sure it may be: see [`Calibration::fit`].
+    ///
+    /// # Errors
+    /// As [`Ensemble::read`].
+    pub fn calibrate(
+        &mut self,
+        examples: &[Example],
+        lanes: &Lanes<GraphTransformNet<f32>>,
+    ) -> Result<Calibration, TransducerError> {
+        let chunks = lanes_of(examples, |example| example.input.len());
+        let parts = lanes.map(&chunks, |_, examples| {
+            let inputs: Vec<&str> = examples.iter().map(|example| example.input.as_str()).collect();
+            let sights = self.see(&inputs)?;
+            let panel = self.panel(&sights);
+            let judged = examples.iter().enumerate().map(|(graph, example)| {
+                let proposals = panel.proposals(graph, BEAM);
+                let logs = proposals.iter().map(|(proposal, _)| proposal.log_probability).collect();
+                (logs, proposals[0].0.text == example.target)
+            });
+            Ok::<_, TransducerError>(judged.collect::<Vec<(Vec<f64>, bool)>>())
+        })?;
+        self.calibration = Calibration::fit(&parts.into_iter().flatten().collect::<Vec<_>>());
+        Ok(self.calibration)
     }
 
     /// The members, in order.
@@ -140,7 +168,7 @@ impl Ensemble {
         let chunks = lanes_of(texts, |text| text.as_ref().len());
         let answers = lanes.map(&chunks, |_, texts| {
             let sights = self.see(texts)?;
-            let panel = Panel::new(&sights);
+            let panel = self.panel(&sights);
             Ok::<_, TransducerError>((0..texts.len()).map(|graph| panel.answer(graph, best)).collect())
         })?;
         let answers: Vec<Vec<Answer>> = answers;
@@ -160,7 +188,7 @@ impl Ensemble {
         let parts = lanes.map(&chunks, |_, examples| {
             let inputs: Vec<&str> = examples.iter().map(|example| example.input.as_str()).collect();
             let sights = self.see(&inputs)?;
-            let panel = Panel::new(&sights);
+            let panel = self.panel(&sights);
             let judged = examples
                 .iter()
                 .enumerate()
@@ -183,9 +211,18 @@ impl Ensemble {
         Ok(Evaluation { score, loss: loss / reached.max(1) as f64, reached, ece, answers })
     }
 
+    fn panel<'a>(&self, sights: &'a [Sight<'a>]) -> Panel<'a> {
+        Panel { sights, decoders: sights.iter().map(Sight::decoder).collect(), calibration: self.calibration }
+    }
+
     fn see<T: AsRef<str>>(&self, texts: &[T]) -> Result<Vec<Sight<'_>>, TransducerError> {
         self.members.iter().map(|member| member.see(texts)).collect()
     }
+}
+
+/// `calibration.json` of a run, of one model or of several.
+pub fn calibration_file(run: &Path) -> PathBuf {
+    run.join(CALIBRATION)
 }
 
 /// The folder of the i-th member, from 0.
@@ -197,19 +234,17 @@ pub fn member_folder(run: &Path, i: usize) -> PathBuf {
 struct Panel<'a> {
     sights: &'a [Sight<'a>],
     decoders: Vec<Decoder<'a, f32>>,
+    calibration: Calibration,
 }
 
-impl<'a> Panel<'a> {
-    fn new(sights: &'a [Sight<'a>]) -> Self {
-        Self { sights, decoders: sights.iter().map(Sight::decoder).collect() }
-    }
-
-    fn answer(&self, graph: usize, best: usize) -> Answer {
-        let Self { sights, decoders } = self;
+impl Panel<'_> {
+    /// What the members propose with `beam` hypotheses each, the best first, each with its labels in every member. At least one.
+    fn proposals(&self, graph: usize, beam: usize) -> Vec<(Proposal, Vec<Hypothesis>)> {
+        let Self { sights, decoders, calibration } = self;
         // For each proposed text and member, the labels by which it is written and their log probability.
         let mut proposed: BTreeMap<String, Vec<Option<Hypothesis>>> = BTreeMap::new();
         for (i, (sight, decoder)) in sights.iter().zip(decoders).enumerate() {
-            for hypothesis in decoder.likeliest(graph, BEAM.max(2 * best)) {
+            for hypothesis in decoder.likeliest(graph, beam) {
                 let text = sight.text(&hypothesis.labels);
                 let known = proposed.entry(text).or_insert_with(|| vec![None; decoders.len()]);
                 // Hypotheses of one text, which can be written in several ways, come with the likeliest first.
@@ -236,11 +271,16 @@ impl<'a> Panel<'a> {
             let order = b.log_probability.total_cmp(&a.log_probability);
             order.then(writers(y).cmp(&writers(x))).then_with(|| a.text.cmp(&b.text))
         });
-        let total: f64 = proposals.iter().map(|(proposal, _)| proposal.log_probability.exp()).sum();
-        let whole = if decoders.len() == 1 || total == 0.0 { 1.0 } else { total };
-        for (proposal, _) in &mut proposals {
-            proposal.confidence = proposal.log_probability.exp() / whole;
+        let logs: Vec<f64> = proposals.iter().map(|(proposal, _)| proposal.log_probability).collect();
+        for ((proposal, _), confidence) in proposals.iter_mut().zip(calibration.confidences(&logs)) {
+            proposal.confidence = confidence;
         }
+        proposals
+    }
+
+    fn answer(&self, graph: usize, best: usize) -> Answer {
+        let Self { sights, decoders, .. } = self;
+        let mut proposals = self.proposals(graph, BEAM.max(2 * best));
         let scored = proposals[0].1.iter().enumerate();
         let surest = scored.max_by(|(a, x), (b, y)| x.log_probability.total_cmp(&y.log_probability).then(b.cmp(a)));
         let (surest, hypothesis) = surest.expect("an ensemble has a member");

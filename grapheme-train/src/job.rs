@@ -1,11 +1,13 @@
 //! A run as a whole: one model, or the members of an ensemble one after another, in a folder.
 
-use crate::ensemble::{Ensemble, member_folder};
+use crate::ensemble::{Ensemble, calibration_file, member_folder};
 use crate::event::Listener;
+use crate::lanes::Lanes;
 use crate::prepare::{Prepared, reload};
 use crate::run::{RunError, RunFolder};
 use crate::trainer::{TrainError, Trainer};
-use crate::transducer::read_config;
+use crate::transducer::{TransducerError, read_config};
+use grapheme_core::GraphTransformNet;
 use std::path::Path;
 
 /// A model that is to be trained, and its folder.
@@ -74,6 +76,17 @@ pub fn reopen(out: &Path) -> anyhow::Result<Vec<Job>> {
 /// [`TrainError`] for settings out of range, and where no example can be learned from.
 pub fn trainer(prepared: &Prepared, threads: usize) -> Result<Trainer<'_>, TrainError> {
     Trainer::new(&prepared.config, prepared.train.examples(), prepared.dev.examples(), threads)
+}
+
+/// The trained model of `out`, calibrated on the examples of its dev set; `calibration.json` says so to whoever loads it.
+///
+/// # Errors
+/// [`TransducerError`] if it cannot be loaded, or the file not be written.
+pub fn calibrate(out: &Path, jobs: &[Job], lanes: &Lanes<GraphTransformNet<f32>>) -> Result<Ensemble, TransducerError> {
+    let mut model = Ensemble::load(out)?;
+    let calibration = model.calibrate(jobs[0].prepared.dev.examples(), lanes)?;
+    calibration.write(&calibration_file(out))?;
+    Ok(model)
 }
 
 /// Trains every job to its end, from its last checkpoint if it has one; `before` is told which comes next, and may set its

@@ -11,17 +11,19 @@
 //!
 //! [`distance`] is apart from all that: how many edits lead from one labelled graph to another.
 //!
-//! Ignore at first what keeps a run and talks about it: [`settings`], [`prepare`], [`checkpoint`], [`mod@file`], [`run`],
+//! Ignore at first what keeps a run and talks about it: [`settings`], [`prepare`], [`calibration`], [`checkpoint`], [`mod@file`], [`run`],
 //! [`footprint`], [`event`], [`screen`] and [`output`].
 //!
 //! The binaries are thin: each reads its command line and calls this library. No number that a training computes depends on
 //! the threads, on what listens, or on the clock, unless a person sets a limit in minutes.
 
+pub mod calibration;
 pub mod checkpoint;
 pub mod comparison;
 pub mod data;
 pub mod decode;
 pub mod distance;
+pub mod distillation;
 pub mod ensemble;
 pub mod estimator;
 pub mod event;

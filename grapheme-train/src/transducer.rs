@@ -3,6 +3,7 @@
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::data::{Example, LabelInventory, TargetUnits};
 use crate::estimator::EstimateError;
+use crate::file::FileError;
 use crate::labelling::Labelling;
 use crate::lanes::ThreadsError;
 use crate::objective::Objective;
@@ -48,6 +49,17 @@ pub enum TransducerError {
         /// What does not fit.
         reason: String,
     },
+    /// What is known of the model's sureness cannot be understood.
+    #[error("{file}: {reason}; delete the file to use the model uncalibrated, or train --resume to write it again")]
+    Calibration {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file that the operating system refused.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A text has more nodes than fit.
     #[error(transparent)]
     Batch(#[from] BatchError),

@@ -3,12 +3,14 @@
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use grapheme_core::{Stream, param};
-use grapheme_train::data::{BadLines, Example, Loader};
+use grapheme_train::data::{BadLines, Example, Loader, Split, two_columns};
+use grapheme_train::distillation::Distillation;
 use grapheme_train::ensemble::Ensemble;
 use grapheme_train::event::Event;
 use grapheme_train::file;
 use grapheme_train::job::{self, Existing};
 use grapheme_train::lanes::Lanes;
+use grapheme_train::memory;
 use grapheme_train::output::{conclude, print, tell};
 use grapheme_train::prepare::{Source, Wishes, prepare_members};
 use grapheme_train::settings::TrainingSettings;
@@ -25,7 +27,7 @@ use std::time::Instant;
 /// Each result goes to results.json in --out as soon as it is there; the same command again goes on where it was stopped.
 /// The error rates are those of the weights that did best on the dev set, on that set. With --against the exit code is
 /// not 0 if the mean over languages and seeds got worse.
-#[derive(Parser)]
+#[derive(Clone, Parser)]
 #[command(version, after_long_help = EXAMPLES)]
 struct Cli {
     /// Folder with LANG_train.tsv and LANG_dev.tsv
@@ -43,6 +45,9 @@ struct Cli {
     /// Models a language, used as one
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     members: u16,
+    /// Score one model that is taught by the set, instead of the set
+    #[arg(long)]
+    student: bool,
     /// Learn from so many words alone, drawn by the seed [default: all]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     words: Option<u32>,
@@ -70,6 +75,7 @@ const EXAMPLES: &str = "\
 Examples:
   benchmark_words --data \"$GRAPHEME_DATA/g2p\"                                        one model a language
   benchmark_words --data \"$GRAPHEME_DATA/g2p\" --members 3 --seeds 1,2,3 --out runs/sets   sets of three, three times
+  benchmark_words --data \"$GRAPHEME_DATA/g2p\" --members 3 --student --out runs/sets         one model taught by a set
   benchmark_words --data \"$GRAPHEME_DATA/g2p\" --words 100 --seeds 1,2,3 --out runs/few     little data
   benchmark_words --data \"$GRAPHEME_DATA/g2p\" --languages hun --against data/words.json        fails if it got worse";
 
@@ -102,6 +108,7 @@ type Known = BTreeMap<String, BTreeMap<u64, Outcome>>;
 type Results = BTreeMap<String, Known>;
 
 fn main() -> ExitCode {
+    memory::keep();
     conclude(Cli::parse().benchmark())
 }
 
@@ -182,6 +189,9 @@ impl Cli {
     /// What the results depend on besides language and seed.
     fn settings(&self) -> String {
         let mut name = format!("members-{}", self.members);
+        if self.student {
+            name.push_str("-student");
+        }
         if let Some(epochs) = self.epochs {
             let _ = write!(name, "-epochs-{epochs}");
         }
@@ -222,29 +232,18 @@ impl Cli {
             let all = loader.file(&train)?;
             let few = draw(all.examples(), words as usize, seed);
             let rows: String =
-                few.into_iter().map(|example| format!("{}\t{}\n", example.input, example.target)).collect();
+                few.into_iter().filter_map(|example| two_columns(&example.input, &example.target)).collect();
             std::fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
             train = out.join("train.tsv");
             file::replace(&train, rows.as_bytes())?;
         }
-        let started = Instant::now();
-        let threads = usize::from(self.threads);
-        // A folder that holds a run is one that was stopped: its result would be known otherwise.
-        let jobs = if Ensemble::folders(&out).is_ok() {
-            job::reopen(&out)?
-        } else {
-            let source = Source::Files { train, dev: path("dev") };
-            let epochs = self.epochs.map(|n| n as usize);
-            let wishes = Wishes { dropout: self.dropout, epochs, ..Wishes::default() };
-            let training = TrainingSettings { seed, ..TrainingSettings::default() };
-            let members = prepare_members(&source, BadLines::Stop, wishes, training, usize::from(self.members))?;
-            job::begin(&out, members, Existing::Refuse)?
-        };
-        let mut events: Vec<Event> = Vec::new();
-        job::train(&jobs, threads, &mut events, |_, _| {})?;
-        let seconds = started.elapsed().as_secs_f64();
-        let (model, lanes) = (Ensemble::load(&out)?, Lanes::new(threads)?);
-        let dev = jobs[0].prepared.dev.examples();
+        if self.student {
+            self.teach(&mut train, &out, language, seed)?;
+        }
+        let members = if self.student { 1 } else { self.members };
+        let (model, dev, seconds) = self.train(train, path("dev"), &out, seed, members)?;
+        let lanes = Lanes::new(usize::from(self.threads))?;
+        let dev = dev.examples();
         let evaluation = model.evaluate(dev, &lanes)?;
         let mut members = Vec::new();
         for member in model.members() {
@@ -254,6 +253,56 @@ impl Cli {
         let figures = evaluation.score.figures();
         let parameters = model.members().iter().map(|member| param::count(&member.net)).sum();
         Ok(Outcome { wer: figures.wer, ter: figures.ter, ece: evaluation.ece, members, parameters, seconds })
+    }
+
+    /// Trains a model, or goes on with one that was stopped, and calibrates it: with its dev set, and the seconds that it took.
+    fn train(
+        &self,
+        train: PathBuf,
+        dev: PathBuf,
+        out: &Path,
+        seed: u64,
+        members: u16,
+    ) -> Result<(Ensemble, Split, f64)> {
+        let started = Instant::now();
+        let threads = usize::from(self.threads);
+        // A folder that holds a run is one that was stopped, or a teacher's: its result would be known otherwise.
+        let mut jobs = if Ensemble::folders(out).is_ok() {
+            job::reopen(out)?
+        } else {
+            let source = Source::Files { train, dev };
+            let epochs = self.epochs.map(|n| n as usize);
+            let wishes = Wishes { dropout: self.dropout, epochs, ..Wishes::default() };
+            let training = TrainingSettings { seed, ..TrainingSettings::default() };
+            let members = prepare_members(&source, BadLines::Stop, wishes, training, usize::from(members))?;
+            job::begin(out, members, Existing::Refuse)?
+        };
+        let mut events: Vec<Event> = Vec::new();
+        job::train(&jobs, threads, &mut events, |_, _| {})?;
+        let model = job::calibrate(out, &jobs, &Lanes::new(threads)?)?;
+        Ok((model, jobs.swap_remove(0).prepared.dev, started.elapsed().as_secs_f64()))
+    }
+
+    /// Lets a set learn from `train`, which becomes the file that its student learns from: see the command `distill`.
+    fn teach(&self, train: &mut PathBuf, out: &Path, language: &str, seed: u64) -> Result<()> {
+        let lessons = out.join("lessons.tsv");
+        if !lessons.exists() {
+            let set = Self { student: false, ..self.clone() };
+            let folder = self.out.join(set.settings()).join(format!("{language}-{seed}"));
+            let dev = self.data.join(format!("{language}_dev.tsv"));
+            let (teacher, ..) = self.train(train.clone(), dev, &folder, seed, self.members)?;
+            let loader = Loader { bad_lines: BadLines::Stop, ..Loader::default() };
+            let known = loader.file(&*train)?;
+            let distillation = Distillation { seed, ..Distillation::default() };
+            let new = distillation.lessons(&teacher, known.examples(), &Lanes::new(usize::from(self.threads))?)?;
+            let known = known.examples().iter().map(|example| (&example.input, &example.target));
+            let rows: String =
+                known.chain(new.iter().map(|(a, b)| (a, b))).filter_map(|(a, b)| two_columns(a, b)).collect();
+            std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+            file::replace(&lessons, rows.as_bytes())?;
+        }
+        *train = lessons;
+        Ok(())
     }
 }
 

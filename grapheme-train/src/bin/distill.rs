@@ -1,14 +1,13 @@
 //! Writes training examples for a student: those of its teacher, and new words that the teacher has read.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use grapheme_core::Stream;
-use grapheme_train::data::{BadLines, Loader, SpellingModel};
+use grapheme_train::data::{BadLines, Loader, two_columns};
+use grapheme_train::distillation::Distillation;
 use grapheme_train::ensemble::Ensemble;
 use grapheme_train::file;
 use grapheme_train::lanes::Lanes;
 use grapheme_train::output::{conclude, tell};
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -52,9 +51,6 @@ Examples:
   distill --teacher runs/hun-3 --train hun_train.tsv --out runs/hun-student.tsv
   train --train runs/hun-student.tsv --dev hun_dev.tsv --out runs/hun-student";
 
-/// Samples for each word that is asked for, after which a spelling is taken to be exhausted.
-const PATIENCE: usize = 100;
-
 fn main() -> ExitCode {
     conclude(distill(&Cli::parse()))
 }
@@ -66,32 +62,19 @@ fn distill(cli: &Cli) -> Result<()> {
     let loader = Loader { bad_lines: BadLines::Stop, ..Loader::default() };
     let split = loader.file(&cli.train)?;
     let examples = split.examples();
-    let spelling = SpellingModel::of(examples.iter().map(|example| example.input.as_str()), usize::from(cli.order));
-    let mut taken: BTreeSet<String> = examples.iter().map(|example| example.input.clone()).collect();
-    let wanted = (examples.len() as f64 * cli.share).round() as usize;
-    let (mut words, mut stream) = (Vec::with_capacity(wanted), Stream::new(cli.seed));
-    for _ in 0..wanted.saturating_mul(PATIENCE) {
-        if words.len() == wanted {
-            break;
-        }
-        let word = spelling.sample(&mut stream);
-        words.extend(word.filter(|word| model.text_fault(word).is_none() && taken.insert(word.clone())));
-    }
-    let answers = model.read(&words, 1, &Lanes::new(usize::from(cli.threads))?)?;
+    let distillation =
+        Distillation { share: cli.share, confidence: cli.confidence, order: usize::from(cli.order), seed: cli.seed };
+    let lessons = distillation.lessons(&model, examples, &Lanes::new(usize::from(cli.threads))?)?;
     let mut rows = String::new();
-    let mut row = |input: &str, target: &str| {
-        // A tab or a line end would be another row; such texts can be no example of two columns.
-        let whole = !input.contains(['\t', '\n', '\r']) && !target.contains(['\t', '\n', '\r']);
-        if whole {
-            rows.push_str(&format!("{input}\t{target}\n"));
-        }
-        whole
-    };
-    let kept = examples.iter().filter(|example| row(&example.input, &example.target)).count();
-    ensure!(kept == examples.len(), "{}: texts with tabs or line ends fit no two columns", cli.train.display());
-    let sure = words.iter().zip(&answers).filter(|(_, answer)| answer.proposals[0].confidence >= cli.confidence);
-    let new = sure.filter(|(word, answer)| !answer.text().is_empty() && row(word, answer.text())).count();
+    for example in examples {
+        let row = two_columns(&example.input, &example.target);
+        rows +=
+            &row.with_context(|| format!("{}: texts with tabs or line ends fit no two columns", cli.train.display()))?;
+    }
+    let known = examples.len();
+    let new: Vec<String> = lessons.iter().filter_map(|(word, text)| two_columns(word, text)).collect();
+    rows.extend(new.iter().map(String::as_str));
     file::write(&cli.out, rows.as_bytes())?;
-    tell(&format!("{}: {kept} examples and {new} new words", cli.out.display()));
+    tell(&format!("{}: {known} examples and {} new words", cli.out.display(), new.len()));
     Ok(())
 }

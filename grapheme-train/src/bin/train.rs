@@ -7,7 +7,6 @@ use grapheme_core::layers::RoundKind;
 use grapheme_core::{GraphTransformNet, param};
 use grapheme_optics::{Layout, Optics, OpticsSettings};
 use grapheme_train::data::{BadLines, TargetUnits};
-use grapheme_train::ensemble::Ensemble;
 use grapheme_train::estimator::EstimatorName;
 use grapheme_train::event::{Event, Listener};
 use grapheme_train::file;
@@ -203,7 +202,7 @@ impl Cli {
             self.train_one(job, threads, &mut screen)?;
         }
         drop(screen);
-        finish(&out, &jobs[0].prepared, &Lanes::new(threads)?)
+        finish(&out, &jobs, &Lanes::new(threads)?)
     }
 
     fn train_one(&self, job: &Job, threads: usize, screen: &mut Screen) -> Result<()> {
@@ -376,9 +375,10 @@ fn peak_memory() -> Option<f64> {
     line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|kilobytes| kilobytes * 1024.0)
 }
 
-/// Says how well it went, shows an example, and what to type next.
-fn finish(run: &Path, prepared: &Prepared, lanes: &Lanes<GraphTransformNet<f32>>) -> Result<()> {
-    let model = Ensemble::load(run)?;
+/// Calibrates, says how well it went, shows an example, and what to type next.
+fn finish(run: &Path, jobs: &[Job], lanes: &Lanes<GraphTransformNet<f32>>) -> Result<()> {
+    let model = job::calibrate(run, jobs, lanes)?;
+    let prepared = &jobs[0].prepared;
     let evaluation = model.evaluate(prepared.dev.examples(), lanes)?;
     let figures = evaluation.score.figures();
     let mut out = String::new();

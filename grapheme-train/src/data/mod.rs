@@ -22,3 +22,4 @@ pub use labels::{TargetUnits, join, propose, segment};
 pub use lines::Lines;
 pub use load::{BadLines, Format, Loader};
 pub use ngram::SpellingModel;
+pub use tsv::two_columns;

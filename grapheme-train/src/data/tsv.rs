@@ -10,3 +10,9 @@ pub(super) fn parse(number: usize, line: &str) -> Result<Example, LineFault> {
         more => Err(LineFault::ExtraColumns { columns: 2 + more }),
     }
 }
+
+/// The line of a pair; none if one of its texts holds a tab or a line end, which would make another line of it.
+pub fn two_columns(input: &str, target: &str) -> Option<String> {
+    let whole = !input.contains(['\t', '\n', '\r']) && !target.contains(['\t', '\n', '\r']);
+    whole.then(|| format!("{input}\t{target}\n"))
+}

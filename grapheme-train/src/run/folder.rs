@@ -68,8 +68,10 @@ const METRICS: &str = "metrics.jsonl";
 const MODEL: &str = "model.safetensors";
 const STATE: &str = "state.safetensors";
 const REPORT: &str = "report.html";
+/// How sure the model may be, of a run of one model or of several.
+pub(crate) const CALIBRATION: &str = "calibration.json";
 /// The configuration comes first: without it nothing is a run that could be opened.
-const FILES: [&str; 5] = [CONFIG, STATE, MODEL, METRICS, REPORT];
+const FILES: [&str; 6] = [CONFIG, STATE, MODEL, CALIBRATION, METRICS, REPORT];
 
 impl RunFolder {
     /// A folder for a new run, created with its parents. Other files in it are left alone.

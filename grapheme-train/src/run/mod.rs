@@ -3,5 +3,6 @@
 mod folder;
 mod metrics;
 
+pub(crate) use folder::CALIBRATION;
 pub use folder::{RunError, RunFolder};
 pub use metrics::{MetricsError, MetricsLog, read_metrics};

@@ -100,6 +100,10 @@ fn a_set_is_trained_used_taught_from_and_resumed() {
     for member in MEMBERS {
         sandbox.same_results(&format!("run/{member}"), &format!("cut/{member}"));
     }
+    let [whole, resumed] = ["run", "cut"].map(|run| fs::read(sandbox.path(run).join("calibration.json")).unwrap());
+    assert_eq!(whole, resumed);
+    sandbox.write("cut/calibration.json", "{\"temperature\": -1}");
+    sandbox.run("infer", &["--run", "cut", "sakt"]).fails_with(&["cut/calibration.json", "temperature of -1", "delete"]);
 }
 
 #[test]
@@ -107,8 +111,8 @@ fn a_set_in_the_way_is_refused_and_replaced_only_on_request() {
     let sandbox = Sandbox::new();
     let train = |args: &[&'static str]| sandbox.train(&[&["--out", "run"], args].concat());
     train(&["--members", "2"]).succeeds();
-    train(&["--members", "2"]).fails_with(&["member-1 already holds a run", "--resume", "--overwrite"]);
-    train(&[]).fails_with(&["member-1 already holds a run"]);
+    train(&["--members", "2"]).fails_with(&["already holds a run", "--resume", "--overwrite"]);
+    train(&[]).fails_with(&["already holds a run"]);
     train(&["--overwrite"]).succeeds();
     assert!(sandbox.path("run/model.safetensors").exists() && !sandbox.path("run/member-1/config.json").exists());
     sandbox.run("infer", &["--run", "run", "abc"]).succeeds();
