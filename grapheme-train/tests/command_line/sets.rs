@@ -103,7 +103,11 @@ fn a_set_is_trained_used_taught_from_and_resumed() {
     let [whole, resumed] = ["run", "cut"].map(|run| fs::read(sandbox.path(run).join("calibration.json")).unwrap());
     assert_eq!(whole, resumed);
     sandbox.write("cut/calibration.json", "{\"temperature\": -1}");
-    sandbox.run("infer", &["--run", "cut", "sakt"]).fails_with(&["cut/calibration.json", "temperature of -1", "delete"]);
+    sandbox.run("infer", &["--run", "cut", "sakt"]).fails_with(&[
+        "cut/calibration.json",
+        "temperature of -1",
+        "delete",
+    ]);
 }
 
 #[test]
