@@ -56,7 +56,7 @@ fn the_map_of_the_code_names_every_file_and_no_other() {
         }
         let missing: Vec<&String> = expected.iter().filter(|file| !named.contains(&file.as_str())).collect();
         assert!(missing.is_empty(), "ARCHITECTURE.md, {name}: {missing:?} not named");
-        for kind in ["tests", "benches"] {
+        for kind in ["tests", "benches", "examples"] {
             for file in rust_files(&folder.join(kind)) {
                 // A test of several files is named by its folder.
                 let file = file.split_once('/').map_or(file.clone(), |(folder, _)| format!("{folder}/"));
@@ -66,7 +66,7 @@ fn the_map_of_the_code_names_every_file_and_no_other() {
             }
         }
         for file in named.iter().filter(|file| file.ends_with(".rs")) {
-            let places = ["src", ".", "tests", "benches"];
+            let places = ["src", ".", "tests", "benches", "examples"];
             assert!(places.iter().any(|place| folder.join(place).join(file).is_file()), "{name} has no {file}");
         }
     }
@@ -104,6 +104,8 @@ fn links_between_documents_lead_somewhere() {
         "docs/distance.md",
         "docs/estimators.md",
         "docs/optics.md",
+        "docs/spectral.md",
+        "docs/words.md",
         "data/README.md",
     ] {
         let folder = root().join(document).parent().unwrap().to_owned();
