@@ -1,16 +1,13 @@
 //! What media cost: gigabytes of gradient a second through each element, and a training step under media against one without.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use grapheme_core::layers::DropoutKeys;
-use grapheme_core::{GradientMedium, GraphTransformNet, Media, Stream, Topology, Vacuum, param};
+use grapheme_bench::inputs::examples;
+use grapheme_bench::step::{Step, preset};
+use grapheme_core::{Media, Stream, Topology, Vacuum};
 use grapheme_optics::media::{Attenuation, Bend, Diffusion, Element, Eye, Ledger, Notes, Refraction, Scratch, Stack};
 use grapheme_optics::settings::{IndexWindow, OpticLayer, Value};
 use grapheme_optics::{Optics, OpticsSettings};
-use grapheme_train::data::{Example, LabelInventory, TargetUnits};
-use grapheme_train::estimator::{Crossing, EstimatorName};
-use grapheme_train::objective::{Objective, Task};
-use grapheme_train::settings::{ModelSpec, Preset};
-use grapheme_train::transducer::{Transducer, label};
+use grapheme_train::settings::Preset;
 use ndarray::Array2;
 use rand::RngExt;
 use std::hint::black_box;
@@ -52,52 +49,10 @@ fn elements(c: &mut Criterion) {
     }
 }
 
-/// Forward, loss and backward of a lane, as a training step does them.
-struct Lane {
-    model: Transducer,
-    objective: Objective,
-    gradient: GraphTransformNet<f32>,
-    examples: Vec<Example>,
-}
-
-impl Lane {
-    fn new() -> Self {
-        let mut stream = Stream::new(3);
-        let example = |length: usize| {
-            let input: String = (0..length).map(|_| char::from(stream.random_range(b'a'..=b'z'))).collect();
-            let target = input.chars().enumerate().filter(|(i, _)| i % 3 != 2).map(|(_, c)| c).collect();
-            Example { id: String::new(), level: None, input, target }
-        };
-        let examples: Vec<Example> = (0..16).map(|i| 6 + i % 7).map(example).collect();
-        let units = TargetUnits::Graphemes;
-        let labels = LabelInventory::of(examples.iter().map(|example| example.target.as_str()), units);
-        let network = Preset::Words.network(labels.outcomes(), 2);
-        let (estimator, loss) = (EstimatorName::Marginal, grapheme_train::loss::StructuralLoss::words());
-        let model = Transducer::new(ModelSpec { units, labels, network, estimator, loss, window: None }, 1)
-            .expect("a preset is sound");
-        let (objective, gradient) = (model.objective(), param::zeros_like(&model.net));
-        Self { model, objective, gradient, examples }
-    }
-
-    fn pass<M: GradientMedium<f32>>(&mut self, medium: &M) -> M::Trace {
-        let spec = &self.model.spec;
-        let (batch, labelling) = label(self.examples.iter(), &spec.labels, spec.units).expect("examples fit");
-        let keys = DropoutKeys::new(&Stream::new(1), 0..self.examples.len() as u64);
-        param::each_mut(&mut self.gradient, |_, _, values| values.fill(0.0));
-        let mut record = M::Trace::default();
-        let pass = Crossing { dropout: Some(&keys), medium, record: &mut record };
-        let task = Task { batch: &batch, labelling: &labelling };
-        spec.estimator
-            .build::<f32, M>()
-            .gradient(&self.model.net, &self.objective, task, pass, &mut self.gradient)
-            .expect("examples fit the network");
-        record
-    }
-}
-
 fn steps(c: &mut Criterion) {
     let mut group = c.benchmark_group("step under media");
-    let mut lane = Lane::new();
+    let examples = examples(16, 6..=12, 3);
+    let mut lane = Step::new(preset(Preset::Words, None, &examples), examples);
     group.bench_function("vacuum", |b| b.iter(|| lane.pass(&Vacuum)));
     let value = Value::Constant;
     let clear = OpticsSettings::default();
@@ -118,7 +73,7 @@ fn steps(c: &mut Criterion) {
         let mut optics = Optics::new(settings, network, &lane.model.net, 1).expect("these settings are sound");
         group.bench_function(name, |b| {
             b.iter(|| {
-                let record = lane.pass(optics.medium());
+                let (_, record) = lane.pass(optics.medium());
                 black_box(optics.observe(vec![record]))
             });
         });

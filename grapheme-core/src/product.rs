@@ -8,6 +8,30 @@
 use crate::scalar::Scalar;
 use gemm::Parallelism;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use std::cell::Cell;
+use std::time::Instant;
+
+/// What the matrix products of one thread did.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Metered {
+    /// How many there were.
+    pub products: u64,
+    /// Their additions and multiplications.
+    pub operations: f64,
+    /// The time within them.
+    pub seconds: f64,
+}
+
+thread_local! {
+    static METER: Cell<Option<Metered>> = const { Cell::new(None) };
+}
+
+/// Watches the products that this thread makes in `work`. A look at the clock before and after each; nothing otherwise.
+pub fn metered<R>(work: impl FnOnce() -> R) -> (R, Metered) {
+    let before = METER.replace(Some(Metered::default()));
+    let result = work();
+    (result, METER.replace(before).unwrap_or_default())
+}
 
 /// `a b` for `a` of n x k and `b` of k x m.
 ///
@@ -44,6 +68,7 @@ fn run<S: Scalar>(mut c: ArrayViewMut2<'_, S>, adds: bool, a: ArrayView2<'_, S>,
         b.dim(),
         c.dim()
     );
+    let meter = METER.get().map(|sums| (sums, Instant::now()));
     // The kernel takes a transposed right factor apart number by number; to copy it in blocks first costs less.
     let copy = (b.strides()[0] == 1 && m > 1).then(|| transposed(b.t()));
     let b = copy.as_ref().map_or(b, |copy| copy.view());
@@ -73,6 +98,13 @@ fn run<S: Scalar>(mut c: ArrayViewMut2<'_, S>, adds: bool, a: ArrayView2<'_, S>,
             false,
             Parallelism::None,
         );
+    }
+    if let Some((Metered { products, operations, seconds }, started)) = meter {
+        METER.set(Some(Metered {
+            products: products + 1,
+            operations: operations + 2.0 * n as f64 * k as f64 * m as f64,
+            seconds: seconds + started.elapsed().as_secs_f64(),
+        }));
     }
 }
 
@@ -158,6 +190,20 @@ mod tests {
     fn agrees_with_sums_written_out() {
         agree::<f64>(1e-13);
         agree::<f32>(2e-5);
+    }
+
+    #[test]
+    fn the_meter_counts_what_it_watches_and_nothing_else() {
+        let x = Array2::<f32>::zeros((3, 3));
+        product(x.view(), x.view());
+        let (_, outer) = metered(|| {
+            let (_, inner) = metered(|| product(x.view(), x.view()));
+            assert_eq!((inner.products, inner.operations), (1, 54.0));
+            product(x.view(), x.view());
+            product(x.view(), x.view());
+        });
+        assert_eq!((outer.products, outer.operations), (2, 108.0));
+        assert!(outer.seconds > 0.0 && METER.get().is_none());
     }
 
     #[test]
