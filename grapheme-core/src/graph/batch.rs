@@ -152,6 +152,14 @@ impl GraphBatch {
         self.cluster(node).map(|cluster| self.cluster_text(cluster as usize))
     }
 
+    /// Where the cluster of a node stands in the text of its graph, in bytes; none for Begin and End. `O(log graphs)`.
+    pub fn span(&self, node: usize) -> Option<std::ops::Range<usize>> {
+        let cluster = self.cluster(node)? as usize;
+        let first = self.cluster_range(self.topology.graph_of(node as u32)).start;
+        let place = |cluster: usize| (self.starts[cluster] - self.starts[first]) as usize;
+        Some(place(cluster)..place(cluster + 1))
+    }
+
     /// The position of a node among the nodes of its cluster, from 0; 0 for Begin and End.
     ///
     /// Constant time for the first nodes of a cluster, `O(log nodes)` beyond.

@@ -87,6 +87,12 @@ impl Builder {
         self.push_cluster(label, start);
     }
 
+    /// Appends one cluster without nodes: a part of the text that something else of the graph stands for.
+    pub(super) fn silent(&mut self, label: &str) {
+        self.open(self.text.len());
+        self.text.push_str(label);
+    }
+
     /// The finished batch.
     pub(super) fn finish(mut self, chain: bool, edges: Vec<Edge>) -> Result<GraphBatch, BatchError> {
         self.starts.push(self.text.len() as u32);
