@@ -198,7 +198,7 @@ fn steps(
 
 /// An example as numbers: the rows of the tables that its nodes are the sum of, what they would copy, and its target.
 fn written(net: &GraphTransformNet<f32>, example: &Example, spec: &ModelSpec) -> Result<serde_json::Value> {
-    let (batch, labelling): (GraphBatch, _) = label(std::iter::once(example), &spec.labels, spec.units)?;
+    let (batch, labelling): (GraphBatch, _) = label(std::iter::once(example), spec)?;
     let rows: Vec<Vec<usize>> = batch.codes().iter().map(|&code| net.embedding.rows(code).collect()).collect();
     let positions: Vec<usize> = (0..batch.nodes()).map(|node| batch.position(node)).collect();
     let can_copy: Vec<bool> = (0..batch.nodes()).map(|node| batch.cluster(node).is_some()).collect();

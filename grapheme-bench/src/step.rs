@@ -3,7 +3,7 @@
 use grapheme_core::layers::{DropoutKeys, RoundKind};
 use grapheme_core::network::StageConfig;
 use grapheme_core::{GradientMedium, GraphTransformNet, NetworkConfig, Stream, Vacuum, param};
-use grapheme_train::data::{Example, LabelInventory, TargetUnits};
+use grapheme_train::data::{Example, GraphForm, LabelInventory, TargetUnits};
 use grapheme_train::estimator::{Crossing, Estimate, EstimatorName};
 use grapheme_train::loss::align::{Assignment, Differentiation, Sinkhorn, Value};
 use grapheme_train::loss::{Gate, NodeWeights, StructuralLoss};
@@ -32,7 +32,15 @@ pub struct Step {
 pub fn preset(preset: Preset, window: Option<usize>, examples: &[Example]) -> ModelSpec {
     let (units, labels) = labels(examples);
     let network = preset.network(labels.outcomes(), 2);
-    ModelSpec { units, labels, network, estimator: EstimatorName::Marginal, loss: StructuralLoss::words(), window }
+    ModelSpec {
+        graph: GraphForm::Path,
+        units,
+        labels,
+        network,
+        estimator: EstimatorName::Marginal,
+        loss: StructuralLoss::words(),
+        window,
+    }
 }
 
 /// The small model that is compared with peers: three gated rounds of width 48, about 90,000 parameters, a realised morph, and
@@ -55,7 +63,7 @@ pub fn small(examples: &[Example]) -> ModelSpec {
         aligner: Assignment::Sinkhorn(sinkhorn(0.5)),
         ..StructuralLoss::graph()
     };
-    ModelSpec { units, labels, network, estimator: EstimatorName::Pathwise, loss, window: None }
+    ModelSpec { graph: GraphForm::Path, units, labels, network, estimator: EstimatorName::Pathwise, loss, window: None }
 }
 
 /// Twenty iterations whatever comes, differentiated one by one: what peers do.
@@ -106,7 +114,7 @@ impl Step {
     /// If the examples do not fit the network.
     pub fn pass<M: GradientMedium<f32>>(&mut self, medium: &M) -> (Estimate<f32>, M::Trace) {
         let spec = &self.model.spec;
-        let (batch, labelling) = label(self.examples.iter(), &spec.labels, spec.units).expect("examples fit");
+        let (batch, labelling) = label(self.examples.iter(), spec).expect("examples fit");
         let keys = DropoutKeys::new(&Stream::new(1), 0..self.examples.len() as u64);
         param::each_mut(&mut self.gradient, |_, _, values| values.fill(0.0));
         let mut record = M::Trace::default();

@@ -2,8 +2,9 @@
 
 use crate::output::xml;
 use crate::reader::{Outcome, Reading, Step};
-use grapheme_core::GraphBatch;
 use grapheme_core::graph::BatchError;
+use grapheme_core::morph::{NO_TARGET, merge_targets};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use unicode_width::UnicodeWidthStr;
 
@@ -21,6 +22,10 @@ struct Node<'a> {
     grapheme: Option<&'a str>,
     /// Whether it begins its grapheme.
     begins: bool,
+    /// Its place in the graph.
+    place: usize,
+    /// The place of what its first candidate joins, if that merges.
+    joins: Option<usize>,
     steps: &'a [Step],
 }
 
@@ -54,25 +59,20 @@ impl<'a> Explanation<'a> {
     /// # Errors
     /// [`BatchError`] if the text is too long for a batch, which then could not be read either.
     pub fn of(text: &'a str, reading: &'a Reading) -> Result<Self, BatchError> {
-        let batch = GraphBatch::from_texts(&[text])?;
+        let batch = reading.graph.batch(&[text])?;
+        let targets = merge_targets(batch.topology(), 1);
         let first = reading.steps.first().map_or(0, |step| step.node);
-        let mut at = 0;
         let nodes = reading.steps.chunk_by(|a, b| a.node == b.node).map(|steps| {
             let node = (steps[0].node - first) as usize;
-            let grapheme = batch.cluster(node).map(|_| {
-                let length = batch.grapheme(node).map_or(0, str::len);
-                if batch.position(node) == 0 {
-                    at += length;
-                }
-                &text[at - length..at]
-            });
+            let grapheme = batch.span(node).map(|span| &text[span]);
             let name = match (char::from_u32(batch.codes()[node]), grapheme) {
                 (Some(c), Some(own)) if batch.position(node) > 0 => format!("{} U+{:04X}", shown(own), c as u32),
                 (Some(c), _) => shown(c.encode_utf8(&mut [0; 4])),
                 _ if node == 0 => "begin".to_owned(),
                 _ => "end".to_owned(),
             };
-            Node { name, grapheme, begins: batch.position(node) == 0, steps }
+            let joins = (targets[node] != NO_TARGET).then_some(targets[node] as usize);
+            Node { name, grapheme, begins: batch.position(node) == 0, place: node, joins, steps }
         });
         Ok(Self { text, written: &reading.text, nodes: nodes.collect() })
     }
@@ -150,13 +150,14 @@ text{font:16px system-ui,\"Noto Sans\",\"DejaVu Sans\",sans-serif;fill:#1c1e21;t
 /// joins; one that stays is filled and carries its label. Arrows and fillings are as opaque as their choice is probable.
 ///
 /// ```
+/// use grapheme_train::data::GraphForm;
 /// use grapheme_train::explain::{Explanation, svg};
 /// use grapheme_train::reader::{Outcome, Reading, Step};
 ///
 /// let step = |node, outcome| Step { node, slot: 0, outcome, probability: 0.75 };
 /// let writes = Outcome::Writes { label: "b".to_owned(), keeps: false };
 /// let steps = vec![step(0, Outcome::Merges), step(1, writes), step(2, Outcome::Merges)];
-/// let reading = Reading { text: "b".to_owned(), steps };
+/// let reading = Reading { text: "b".to_owned(), steps, graph: GraphForm::Path };
 /// let picture = svg(&[Explanation::of("a", &reading)?]);
 /// assert!(picture.starts_with("<svg ") && picture.contains(r#"class="writes" fill-opacity="0.75""#));
 /// # Ok::<(), grapheme_core::graph::BatchError>(())
@@ -182,7 +183,8 @@ impl Explanation<'_> {
         let [head, graphemes, nodes, candidates, sure, output] = size::ROWS;
         text(out, "head", size::MARGIN, head, &format!("{} → {}", shown(self.text), shown(self.written)));
         let mut x = size::MARGIN;
-        let mut before: Option<f64> = None;
+        // Where the last candidate of each node stands.
+        let mut lasts: BTreeMap<usize, f64> = BTreeMap::new();
         let mut grapheme: Option<(&str, f64, f64)> = None;
         let draw_grapheme = |out: &mut String, grapheme: Option<(&str, f64, f64)>| {
             if let Some((own, left, right)) = grapheme {
@@ -206,6 +208,7 @@ impl Explanation<'_> {
             }
             rectangle(out, "class=\"stays\"", middle - names / 2.0, nodes, names);
             text(out, "name", middle, nodes, &node.name);
+            let mut before = node.joins.and_then(|place| lasts.get(&place).copied());
             let step_column = (right - left) / node.steps.len() as f64;
             for (slot, step) in node.steps.iter().enumerate() {
                 let at = left + step_column * (slot as f64 + 0.5);
@@ -238,6 +241,7 @@ impl Explanation<'_> {
                 text(out, "small", at, sure, &percent(step.probability));
                 before = Some(at);
             }
+            lasts.extend(before.map(|at| (node.place, at)));
             x = right + size::GAP;
         }
         draw_grapheme(out, grapheme);
@@ -283,6 +287,8 @@ fn line(out: &mut String, x1: f64, y1: f64, x2: f64, y2: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::GraphForm;
+    use grapheme_core::GraphBatch;
 
     /// A reading in which every node has two candidates: `None` merges, a label stays.
     fn reading(first: u32, choices: &[[Option<&str>; 2]], text: &str) -> Reading {
@@ -295,7 +301,7 @@ mod tests {
                 probability: 1.0 - 0.25 * slot as f64,
             })
         });
-        Reading { text: text.to_owned(), steps: steps.collect() }
+        Reading { text: text.to_owned(), steps: steps.collect(), graph: GraphForm::Path }
     }
 
     const NONE: [Option<&str>; 2] = [None, None];
@@ -380,7 +386,7 @@ mod tests {
         for (text, seen) in cases {
             assert_eq!(shown(text), seen);
         }
-        let nothing = Reading { text: String::new(), steps: Vec::new() };
+        let nothing = Reading { text: String::new(), steps: Vec::new(), graph: GraphForm::Path };
         let explanation = Explanation::of("", &nothing).unwrap();
         assert_eq!(explanation.columns().lines().count(), 1);
         elements(&svg(&[explanation]));

@@ -6,17 +6,11 @@ use crate::data::{Example, LineFault};
 use crate::loss::Assignment;
 use crate::settings::ModelSpec;
 use grapheme_core::layers::RoundKind;
-use unicode_normalization::UnicodeNormalization;
 
 /// The most that one lane may take: two of them still fit into the memory of an ordinary laptop.
 pub const MOST_GIGABYTES: f64 = 5.0;
 
 const GIGABYTE: f64 = 1e9;
-
-/// The number of nodes of the graph of a text: its code points after canonical decomposition, begin and end.
-pub fn nodes(text: &str) -> usize {
-    text.nfd().count() + 2
-}
 
 impl ModelSpec {
     /// Gigabytes that a pass through the network takes for so many nodes.
@@ -49,14 +43,15 @@ impl ModelSpec {
 
     /// What is wrong with a text that is too long to be read.
     pub fn text_fault(&self, text: &str) -> Option<LineFault> {
-        let nodes = nodes(text);
+        let nodes = self.graph.nodes(text);
         let gigabytes = self.pass_gigabytes(nodes);
         (gigabytes > MOST_GIGABYTES).then(|| LineFault::TextTooLarge { nodes, gigabytes: gigabytes.ceil() as u64 })
     }
 
     /// What is wrong with an example that is too long to be learned from, or to be scored.
     pub fn example_fault(&self, example: &Example) -> Option<LineFault> {
-        let (nodes, units) = (nodes(&example.input), crate::data::segment(&example.target, self.units).len());
+        let (nodes, units) =
+            (self.graph.nodes(&example.input), crate::data::segment(&example.target, self.units).len());
         let gigabytes = self.pass_gigabytes(nodes) + self.assignment_gigabytes(nodes, units);
         let too_large = || LineFault::AlignmentTooLarge { nodes, units, gigabytes: gigabytes.ceil() as u64 };
         self.text_fault(&example.input).or_else(|| (gigabytes > MOST_GIGABYTES).then(too_large))
@@ -66,7 +61,7 @@ impl ModelSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{LabelInventory, TargetUnits};
+    use crate::data::{GraphForm, LabelInventory, TargetUnits};
     use crate::estimator::EstimatorName;
     use crate::objective::LossName;
     use crate::settings::Preset;
@@ -75,7 +70,7 @@ mod tests {
         let labels = LabelInventory::of(["a b c"], TargetUnits::Graphemes);
         let network = preset.network(labels.outcomes(), 2);
         let (estimator, loss) = (EstimatorName::Marginal, LossName::Words.settings());
-        ModelSpec { units: TargetUnits::Graphemes, labels, network, estimator, loss, window }
+        ModelSpec { graph: GraphForm::Path, units: TargetUnits::Graphemes, labels, network, estimator, loss, window }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! From files and wishes to a run that can start: units, labels, slots, and what to warn of.
 
-use crate::data::{BadLines, DataError, Dataset, Example, LabelInventory, Loader, Split, TargetUnits, propose};
+use crate::data::{
+    BadLines, DataError, Dataset, Example, GraphForm, LabelInventory, Loader, Split, TargetUnits, propose,
+};
 use crate::estimator::EstimatorName;
 use crate::objective::LossName;
 use crate::settings::{CONFIG_VERSION, DataConfig, ModelSpec, Preset, RunConfig, TrainingSettings};
@@ -12,6 +14,8 @@ use std::path::{Path, PathBuf};
 pub struct Wishes {
     /// The network to start from.
     pub preset: Preset,
+    /// How an input becomes a graph.
+    pub graph: GraphForm,
     /// Units of the targets; none to propose them.
     pub units: Option<TargetUnits>,
     /// Candidates a node; none for the fewest that reach nearly every target.
@@ -43,6 +47,7 @@ impl Default for Wishes {
     fn default() -> Self {
         Self {
             preset: Preset::Words,
+            graph: GraphForm::Path,
             units: None,
             slots: None,
             loss: LossName::Words,
@@ -145,7 +150,7 @@ pub fn prepare(
     }
     network.transitions = wishes.transitions;
     let loss = estimator.loss(wishes.loss)?;
-    let mut model = ModelSpec { units, labels, network, estimator, loss, window: wishes.window };
+    let mut model = ModelSpec { graph: wishes.graph, units, labels, network, estimator, loss, window: wishes.window };
     if wishes.slots.is_none() {
         let slots = propose_slots(train.examples(), &model);
         model.network.stages.iter_mut().for_each(|stage| stage.slots = slots);
@@ -157,6 +162,7 @@ pub fn prepare(
             warnings.push(split.skipped().to_string());
         }
     }
+    warn_of_paths(&[&train, &dev], model.graph, &mut warnings);
     warn_of_unreachable(&train, &model, &mut warnings);
     let data = DataConfig {
         train: train.path().to_owned(),
@@ -231,6 +237,24 @@ fn propose_slots(examples: &[Example], spec: &ModelSpec) -> usize {
     needed.sort_unstable();
     let enough = ((needed.len() as f64 * REACH).ceil() as usize).clamp(1, needed.len().max(1));
     needed.get(enough - 1).copied().unwrap_or(1).clamp(2, MOST_SLOTS)
+}
+
+/// Warns of inputs that become paths in spite of the form that was asked for.
+fn warn_of_paths(splits: &[&Split], form: GraphForm, warnings: &mut Vec<String>) {
+    for split in splits {
+        let faults = split.examples().iter().enumerate();
+        let mut faults = faults.filter_map(|(i, example)| Some((i, form.fault(&example.input)?)));
+        if let Some((first, fault)) = faults.next() {
+            warnings.push(format!(
+                "{}: {} of {} inputs are no expressions and become paths (the first is in line {}: {fault}); --graph path \
+                 makes paths of all",
+                split.path().display(),
+                1 + faults.count(),
+                split.examples().len(),
+                split.line(first),
+            ));
+        }
+    }
 }
 
 fn warn_of_unreachable(train: &Split, spec: &ModelSpec, warnings: &mut Vec<String>) {

@@ -1,6 +1,6 @@
 //! From a morphed graph back to text.
 
-use crate::data::{join, segment};
+use crate::data::{GraphForm, join, segment};
 use crate::decode::Decoder;
 use crate::labelling::{Labelling, NO_LABEL};
 use crate::settings::ModelSpec;
@@ -41,6 +41,8 @@ pub struct Reading {
     pub text: String,
     /// One entry a candidate, in order.
     pub steps: Vec<Step>,
+    /// How the input was made a graph.
+    pub graph: GraphForm,
 }
 
 /// A batch of texts as a model sees it.
@@ -92,6 +94,6 @@ impl Sight<'_> {
             });
             steps.push(Step { node, slot, outcome, probability: choice.probability });
         }
-        Reading { text: self.text(labels), steps }
+        Reading { text: self.text(labels), steps, graph: self.spec.graph }
     }
 }

@@ -1,6 +1,6 @@
 //! Settings of a run, as plain data: what `config.json` holds.
 
-use crate::data::{LabelInventory, TargetUnits};
+use crate::data::{GraphForm, LabelInventory, TargetUnits};
 use crate::estimator::EstimatorName;
 use crate::loss::StructuralLoss;
 use crate::optim::{AdamWSettings, ScheduleSettings, SettingError};
@@ -48,6 +48,9 @@ pub struct DataConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSpec {
+    /// How an input becomes a graph.
+    #[serde(default)]
+    pub graph: GraphForm,
     /// What a label stands for.
     pub units: TargetUnits,
     /// The labels.

@@ -8,7 +8,7 @@ use crate::data::Example;
 use crate::ensemble::Ensemble;
 use crate::estimator::{Crossing, EstimateError};
 use crate::event::{DevFigures, Event, Listener, StopReason};
-use crate::footprint::{MOST_GIGABYTES, nodes};
+use crate::footprint::MOST_GIGABYTES;
 use crate::lanes::{Lanes, ThreadsError};
 use crate::objective::{Objective, Task};
 use crate::optim::{AdamW, Average, GradientNorm, Optimiser, Schedule, SettingError, clip};
@@ -135,7 +135,7 @@ fn last_slots(spec: &ModelSpec) -> usize {
 /// The fewest slots with which an example's target can be written.
 pub fn needed_slots(example: &Example, spec: &ModelSpec) -> usize {
     let units = crate::data::segment(&example.target, spec.units).len();
-    units.div_ceil(nodes(&example.input))
+    units.div_ceil(spec.graph.nodes(&example.input))
 }
 
 /// One training run, through a vacuum or other media.
@@ -191,7 +191,7 @@ impl<'a> Trainer<'a> {
         if reachable.is_empty() {
             return Err(TrainError::Unreachable { examples: examples.len(), slots: last_slots(spec) });
         }
-        let mut lengths: Vec<usize> = reachable.iter().map(|&i| nodes(&examples[i].input)).collect();
+        let mut lengths: Vec<usize> = reachable.iter().map(|&i| spec.graph.nodes(&examples[i].input)).collect();
         lengths.sort_unstable_by(|a, b| b.cmp(a));
         let gigabytes = spec.pass_gigabytes(lengths.iter().take(settings.lane).sum());
         if settings.lane > 1 && gigabytes > MOST_GIGABYTES {
@@ -585,7 +585,7 @@ impl Pass<'_> {
     ) -> Result<Part<M::Trace>, TrainError> {
         let Self { spec, examples, objective, stream } = *self;
         let members = members.iter();
-        let (batch, labelling) = label(members.clone().map(|&i| &examples[i]), &spec.labels, spec.units)?;
+        let (batch, labelling) = label(members.clone().map(|&i| &examples[i]), spec)?;
         let keys = DropoutKeys::new(stream, members.map(|&i| i as u64));
         let task = Task { batch: &batch, labelling: &labelling };
         let mut record = M::Trace::default();

@@ -1,7 +1,7 @@
 //! A model that can be used: text in, text out.
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::data::{Example, LabelInventory, TargetUnits};
+use crate::data::Example;
 use crate::estimator::EstimateError;
 use crate::file::FileError;
 use crate::labelling::Labelling;
@@ -128,25 +128,25 @@ impl Transducer {
     /// # Errors
     /// [`TransducerError`] if network and batch do not fit together.
     pub fn see<T: AsRef<str>>(&self, texts: &[T]) -> Result<Sight<'_>, TransducerError> {
-        let batch = GraphBatch::from_texts(texts)?;
+        let batch = self.spec.graph.batch(texts)?;
         let labelling = Labelling::new(&batch, [], self.spec.units, &self.spec.labels);
         let morphed = self.spec.estimator.morph(&self.net, &batch)?;
         Ok(Sight { spec: &self.spec, batch, labelling, morphed })
     }
 }
 
-/// The graphs of examples, and their targets as numbers.
+/// The graphs of examples, and their targets as numbers, as a model sees them.
 ///
 /// # Errors
 /// [`BatchError`] if they are too long for one batch.
 pub fn label<'a>(
     examples: impl Iterator<Item = &'a Example> + Clone,
-    labels: &LabelInventory,
-    units: TargetUnits,
+    spec: &ModelSpec,
 ) -> Result<(GraphBatch, Labelling), BatchError> {
     let inputs: Vec<&str> = examples.clone().map(|example| example.input.as_str()).collect();
-    let batch = GraphBatch::from_texts(&inputs)?;
-    let labelling = Labelling::new(&batch, examples.map(|example| example.target.as_str()), units, labels);
+    let batch = spec.graph.batch(&inputs)?;
+    let targets = examples.map(|example| example.target.as_str());
+    let labelling = Labelling::new(&batch, targets, spec.units, &spec.labels);
     Ok((batch, labelling))
 }
 

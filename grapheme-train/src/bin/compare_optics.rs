@@ -251,7 +251,7 @@ fn train(
         let stream = Stream::new(seed).fork(2).fork(step as u64);
         let (net, medium) = (&model.net, media.medium());
         let (parts, gradient) = lanes.gradient(net, &jobs, |_, members, gradient| -> Result<_> {
-            let (graphs, labelling) = label(members.iter().map(|&i| &examples[i]), &spec.labels, spec.units)?;
+            let (graphs, labelling) = label(members.iter().map(|&i| &examples[i]), spec)?;
             let keys = DropoutKeys::new(&stream, members.iter().map(|&i| i as u64));
             let task = Task { batch: &graphs, labelling: &labelling };
             let mut record = Default::default();

@@ -6,7 +6,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use grapheme_core::layers::RoundKind;
 use grapheme_core::{GraphTransformNet, param};
 use grapheme_optics::{Layout, Optics, OpticsSettings};
-use grapheme_train::data::{BadLines, TargetUnits};
+use grapheme_train::data::{BadLines, GraphForm, TargetUnits};
 use grapheme_train::estimator::EstimatorName;
 use grapheme_train::event::{Event, Listener};
 use grapheme_train::file;
@@ -56,6 +56,9 @@ struct Cli {
     /// Network and its regularisation
     #[arg(long, value_enum, default_value_t = Preset::Words)]
     preset: Preset,
+    /// How inputs become graphs
+    #[arg(long, value_enum, default_value_t = GraphForm::Path)]
+    graph: GraphForm,
     /// What is minimised
     #[arg(long, value_enum, default_value_t = LossName::Words)]
     loss: LossName,
@@ -134,6 +137,7 @@ Examples:
   train                                                  learn data/generated
   train --train hun_train.tsv --dev hun_dev.tsv          a two-column file
   train --data data/generated --epochs 100 --out runs/a  a folder, longer
+  train --graph tree --out runs/trees                    expressions as trees
   train --train a.tsv --dev b.tsv --members 3            three models that are used as one
   train --data data/generated --optics optics.json       through media; {} in the file only watches
   train --train a.tsv --dev b.tsv --dry-run              units, labels, unreachable examples, expected time
@@ -249,6 +253,7 @@ impl Cli {
         };
         let wishes = Wishes {
             preset: self.preset,
+            graph: self.graph,
             units,
             slots: self.slots.map(usize::from),
             loss: self.loss,
@@ -341,6 +346,7 @@ fn describe(prepared: &Prepared, trainer: Trainer<'_>) -> Result<()> {
     let symbols = model.labels.symbols();
     let shown: Vec<&str> = symbols.iter().take(40).map(String::as_str).collect();
     let more = if symbols.len() > shown.len() { " ..." } else { "" };
+    writeln!(out, "graphs       each input a {}", model.graph)?;
     writeln!(out, "units        {}", model.units)?;
     writeln!(out, "labels       {} and Copy: {}{more}", symbols.len(), shown.join(" "))?;
     writeln!(out, "train        {}, {} examples", train.path().display(), train.examples().len())?;

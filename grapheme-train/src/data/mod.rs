@@ -6,6 +6,7 @@
 
 mod error;
 mod example;
+mod form;
 pub mod generate;
 mod inventory;
 mod jsonl;
@@ -17,6 +18,7 @@ mod tsv;
 
 pub use error::{BadLine, DataError, LineFault};
 pub use example::{Dataset, Example, Skipped, Split};
+pub use form::GraphForm;
 pub use inventory::{InventoryError, LabelInventory};
 pub use labels::{TargetUnits, join, propose, segment};
 pub use lines::Lines;

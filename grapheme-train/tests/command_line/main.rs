@@ -9,4 +9,5 @@ mod real_words;
 mod same_bits;
 mod sandbox;
 mod sets;
+mod trees;
 mod word_lists;

@@ -77,7 +77,7 @@ pub fn examples(model: &Transducer, config: &RunConfig, angles: &[f64], count: u
 
 fn example(model: &Transducer, medium: &Medium<f32>, angles: &[f64], pair: &Pair) -> Option<Example> {
     let spec = &model.spec;
-    let (batch, labelling) = label(std::iter::once(pair), &spec.labels, spec.units).ok()?;
+    let (batch, labelling) = label(std::iter::once(pair), spec).ok()?;
     let options = ForwardOptions { closing: spec.estimator.closing(), ..ForwardOptions::realised() };
     let (morphed, trace) = model.net.forward(&batch, options).ok()?;
     let upstream = model.objective().assess(Task { batch: &batch, labelling: &labelling }, &morphed).ok()?.upstream;

@@ -60,6 +60,8 @@ pub(super) enum Inputs {
     Banded,
     /// Graphs whose sequential edges branch.
     Branched,
+    /// Expressions as trees.
+    Trees,
 }
 
 /// The merge thresholds of the slots of every morph.
@@ -226,6 +228,14 @@ const BRANCHED: [Sample; 3] = [
     },
 ];
 
+/// A tree with a tree in it, and a name that joins the two; nothing at all, which is a path; a list without members beside
+/// an atom of two code points.
+const TREES: [Sample; 3] = [
+    Sample { input: "(b x (z x))", edges: &[], target: "xbz" },
+    Sample { input: "", edges: &[], target: "z" },
+    Sample { input: "(e\u{301}b ())", edges: &[], target: "e\u{301}(x" },
+];
+
 /// The symbols. The emoji is not among them: it can be written by copying alone.
 fn labels() -> LabelInventory {
     LabelInventory::of(["zbxe\u{301}"], TargetUnits::Graphemes)
@@ -234,14 +244,22 @@ fn labels() -> LabelInventory {
 impl Inputs {
     /// The inputs of a seed.
     pub(super) fn of_seed(seed: u64) -> Self {
-        [Self::Chain, Self::Banded, Self::Branched][(seed % 3) as usize]
+        [Self::Chain, Self::Banded, Self::Branched, Self::Trees][(seed % 4) as usize]
     }
 
     /// Their batch, and what it should become.
     pub(super) fn build(self) -> Result<(GraphBatch, Labelling), InputError> {
-        let samples = if self == Self::Branched { &BRANCHED } else { &CHAIN };
-        let graphs = samples.iter().map(|sample| self.graph(sample)).collect::<Result<Vec<_>, _>>()?;
-        let batch = GraphBatch::from_graphs(&graphs)?;
+        let samples = match self {
+            Self::Chain | Self::Banded => &CHAIN,
+            Self::Branched => &BRANCHED,
+            Self::Trees => &TREES,
+        };
+        let batch = if self == Self::Trees {
+            GraphBatch::from_expressions(&samples.each_ref().map(|sample| sample.input))?
+        } else {
+            let graphs = samples.iter().map(|sample| self.graph(sample)).collect::<Result<Vec<_>, _>>()?;
+            GraphBatch::from_graphs(&graphs)?
+        };
         let targets = samples.iter().map(|sample| sample.target);
         let labelling = Labelling::new(&batch, targets, TargetUnits::Graphemes, &labels());
         Ok((batch, labelling))
