@@ -86,9 +86,16 @@ pub trait Media<S: Scalar>: Sync {
         false
     }
 
-    /// How the parameters were moved by the gradient of the step, were the method linear in it:
-    /// the rate times the preconditioned gradient, in the direction of descent counted positive.
-    fn see_response(&mut self, _response: GraphTransformNet<S>) {}
+    /// How the parameters were moved by the step, the direction of descent counted positive. `gradient` is that of the step;
+    /// `scale` is what the sum over its lanes was multiplied by, and `respond` is the method as if it were linear: it
+    /// multiplies by the rate and by the preconditioner of the step.
+    fn see_response(
+        &mut self,
+        _gradient: &GraphTransformNet<S>,
+        _scale: f64,
+        _respond: &dyn Fn(&GraphTransformNet<S>) -> GraphTransformNet<S>,
+    ) {
+    }
 
     /// What a checkpoint must hold, if anything.
     fn state(&self) -> Option<&Self::State>;
@@ -174,6 +181,9 @@ pub struct BoundaryFigures {
     /// Norm of the derivative of what leaves with respect to the gate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jacobian: Option<f64>,
+    /// Shares of the light guides that begin here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<f64>,
 }
 
 fn is_zero(x: &f64) -> bool {

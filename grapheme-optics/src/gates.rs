@@ -1,4 +1,4 @@
-//! Transparency gates that are learned by hypergradient.
+//! Transparency gates and shares of light guides that are learned by hypergradient.
 //!
 //! A gate at boundary b has transparency `t = sigmoid(u)` and multiplies the gradient by `c = sqrt(t)`. Everything below it is
 //! homogeneous of degree one (layers are linear in their gradient; bending depends on directions alone), so the gradient G of
@@ -12,8 +12,12 @@
 //! with `dL'/dw'` the plain gradient, taken in a vacuum, and `d ln c/du = (1 - t) / 2`. For plain descent (P = 1) without
 //! clipping this is exact. With AdamW, P is the diagonal preconditioner of the step, held fixed; since Adam divides by the
 //! size of its gradients, a gate that is constant over steps nearly cancels there.
+//!
+//! The share `s = sigmoid(v)` of a guide is no factor of the gradient: it moves light from one route to another, and both meet
+//! again below. So the derivative `dG/dv` is carried down beside the gradient ([`crate::Medium`]), and
+//! `dL'/dv = -<dL'/dw', rate P dG/dv>`, as exact as above through linear media.
 
-use crate::settings::{GateSettings, Layout};
+use crate::settings::{GateSettings, GuideSettings, Layout};
 use grapheme_core::layers::sigmoid;
 use grapheme_core::{GraphTransformNet, Scalar, param, param_tree};
 use ndarray::Array1;
@@ -67,6 +71,52 @@ impl<S: Scalar> GateState<S> {
         for (logit, slope) in self.logits.iter_mut().zip(slopes) {
             if slope.is_finite() {
                 *logit = S::lit((logit.widen() - settings.rate * slope).clamp(-12.0, 12.0));
+            }
+        }
+    }
+}
+
+/// The guides' part of the state.
+#[derive(Clone, Debug)]
+pub struct GuideState<S> {
+    /// v: one a guide; that of a guide which does not learn is never read.
+    pub logits: Array1<S>,
+    /// `rate P dG/dv` of the last step that was asked for, one a guide which learns.
+    pub responses: Vec<GraphTransformNet<S>>,
+}
+
+param_tree!(GuideState { logits, responses });
+
+impl<S: Scalar> GuideState<S> {
+    /// Guides at their initial shares; none where no guide learns.
+    pub fn new(guides: &[GuideSettings], net: &GraphTransformNet<S>) -> Option<Self> {
+        let learners = guides.iter().filter(|guide| guide.learn.is_some()).count();
+        let logit = |guide: &GuideSettings| match guide.learn {
+            Some(_) => S::lit((guide.share.at(0) / (1.0 - guide.share.at(0))).ln()),
+            None => S::zero(),
+        };
+        let logits = guides.iter().map(logit).collect();
+        (learners > 0).then(|| Self { logits, responses: vec![param::zeros_like(net); learners] })
+    }
+
+    /// The derivative of the next loss with respect to the logit of a learner, counted among learners, from the gradient
+    /// of that loss in a vacuum.
+    pub fn slope(&self, learner: usize, plain: &GraphTransformNet<S>) -> f64 {
+        let (mut sum, mut copy) = (0.0, plain.clone());
+        param::each_pair(&mut copy, &self.responses[learner], |_, a, b| {
+            sum += a.iter().zip(b).map(|(a, b)| a.widen() * b.widen()).sum::<f64>();
+        });
+        -sum
+    }
+
+    /// Moves the logits of the guides that are due against their slopes, within +-12.
+    pub fn descend(&mut self, guides: &[GuideSettings], due: impl Fn(u64) -> bool, plain: &GraphTransformNet<S>) {
+        let learners = guides.iter().enumerate().filter_map(|(i, guide)| Some((i, guide.learn?)));
+        for (learner, (guide, learning)) in learners.enumerate() {
+            let slope = if due(learning.every) { self.slope(learner, plain) } else { 0.0 };
+            if slope.is_finite() {
+                let logit = &mut self.logits[guide];
+                *logit = S::lit((logit.widen() - learning.rate * slope).clamp(-12.0, 12.0));
             }
         }
     }

@@ -6,7 +6,8 @@
 //! complex amplitudes and light guides included; [`Optics`] makes it from [`settings`] and learns from step to step, its
 //! [`gates`] by hypergradient.
 //!
-//! [`rays`] follows single paths of a gradient through a network, [`diagnosis`] puts the figures of a run into words. Apart from
+//! [`rays`] follows single paths of a gradient through a network, [`diagnosis`] puts the figures of a run into words, and
+//! [`proof`] compares what media do and learn with finite differences. Apart from
 //! networks stand [`lens`], rays in an index field with their adjoint, and [`zspace`], the same rays over a loss.
 //!
 //! A medium is a value with one method. This one leaves the gradient alone and notes its energy, `||g||^2`:
@@ -49,6 +50,7 @@ pub mod lens;
 pub mod media;
 pub mod medium;
 pub mod optics;
+pub mod proof;
 pub mod rays;
 pub mod settings;
 pub mod zspace;

@@ -1,7 +1,8 @@
 //! The medium of one training step, over all boundaries.
 
 use crate::media::rows::{dot, energy, slices, slices_mut};
-use crate::media::{Bend, Element, Ledger, Notes, Scratch, Stack};
+use crate::media::{Bend, Element, FrozenStack, Ledger, Notes, Scratch, Stack};
+use grapheme_core::morph::GatesGradient;
 use grapheme_core::network::{MorphedGraph, Trace, Upstream};
 use grapheme_core::{Boundary, GradientMedium, GraphTransformNet, Scalar, Topology, param};
 use ndarray::{Array1, Array2};
@@ -20,8 +21,8 @@ pub struct Medium<S> {
 pub struct Surface<S> {
     /// What every gradient crosses.
     pub stack: Stack<S>,
-    /// Guides that begin here, behind the stack: number and share of the energy.
-    pub leaving: Vec<(usize, f64)>,
+    /// Guides that begin here, behind the stack, in the order in which they take their share.
+    pub leaving: Vec<Leaving>,
     /// Guides that end here, before the stack: number and turn of the amplitude.
     pub arriving: Vec<(usize, f64)>,
     /// The turn of the amplitude behind the stack.
@@ -37,11 +38,28 @@ impl<S> Default for Surface<S> {
     }
 }
 
+/// Where a guide begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Leaving {
+    /// Its number.
+    pub guide: usize,
+    /// The share of the energy that it takes of what is left by those before it.
+    pub share: f64,
+    /// Whether the derivative of the gradient with respect to the logit of the share is wanted: one more pass below.
+    pub watched: bool,
+}
+
 /// What a pass under a [`Medium`] leaves behind.
 #[derive(Clone, Debug)]
-pub struct Record<S> {
+pub struct Record<S: Scalar> {
     /// One a boundary, in the order of crossing: from the last to the first.
     pub crossings: Vec<Crossing<S>>,
+    /// For each watched guide the derivative of the gradient of every parameter with respect to the logit of its share.
+    pub tangents: Vec<(usize, GraphTransformNet<S>)>,
+    /// The stack of each boundary as it was to the real and to the imaginary part, where a tracer asks for it.
+    pub(crate) frozen: Option<Vec<Frozen<S>>>,
+    /// Derivatives that began at the boundary that was just crossed; none where nobody asks for them.
+    sprouts: Option<Vec<Beam<S>>>,
     /// Light on its way through guides.
     lights: Vec<Light<S>>,
     /// What left the boundary above, if the layer below it adds to its input: the route past that layer.
@@ -51,7 +69,49 @@ pub struct Record<S> {
 
 impl<S: Scalar> Default for Record<S> {
     fn default() -> Self {
-        Self { crossings: Vec::new(), lights: Vec::new(), above: Array2::zeros((0, 0)), scratch: Scratch::default() }
+        Self {
+            crossings: Vec::new(),
+            tangents: Vec::new(),
+            frozen: None,
+            sprouts: None,
+            lights: Vec::new(),
+            above: Array2::zeros((0, 0)),
+            scratch: Scratch::default(),
+        }
+    }
+}
+
+/// What a boundary was to both parts of a gradient.
+#[derive(Clone, Debug)]
+pub(crate) struct Frozen<S> {
+    pub(crate) boundary: usize,
+    pub(crate) re: FrozenStack<S>,
+    /// None where no amplitude was turned yet.
+    pub(crate) im: Option<FrozenStack<S>>,
+}
+
+/// A derivative of the gradient on its way down. The media below are linear, so it goes as a gradient goes.
+#[derive(Clone, Debug)]
+struct Beam<S: Scalar> {
+    guide: usize,
+    re: Array2<S>,
+    im: Option<Array2<S>>,
+    record: Record<S>,
+}
+
+impl<S: Scalar> Beam<S> {
+    /// The derivative with respect to `v` at a guide's beginning, for share `s = sigmoid(v)` of a gradient `g`: the guide
+    /// carries `sqrt(s) g`, whose derivative is `(1 - s) sqrt(s) / 2 g`, and the rest is `sqrt(1 - s) g`, whose derivative is
+    /// `-s sqrt(1 - s) / 2 g`.
+    fn sprout(guide: usize, s: f64, re: &Array2<S>, im: Option<&Array2<S>>) -> Self {
+        let times = |factor: f64| {
+            let factor = S::lit(factor);
+            (re.mapv(|x| x * factor), im.map(|im| im.mapv(|x| x * factor)))
+        };
+        let (light, main) = (times(0.5 * (1.0 - s) * s.sqrt()), times(-0.5 * s * (1.0 - s).sqrt()));
+        let mut record = Record::default();
+        record.lights.push(Light { guide, re: light.0, im: light.1 });
+        Self { guide, re: main.0, im: main.1, record }
     }
 }
 
@@ -96,6 +156,11 @@ impl<S: Scalar> Medium<S> {
         })
     }
 
+    /// Whether the derivative with respect to a share is wanted.
+    fn is_watched(&self) -> bool {
+        self.surfaces.iter().flat_map(|surface| &surface.leaving).any(|leaving| leaving.watched)
+    }
+
     /// Carries a complex gradient across boundary `index`, in place. `im` is created where a phase needs it.
     pub fn cross_complex(
         &self,
@@ -114,6 +179,10 @@ impl<S: Scalar> Medium<S> {
             if let Some(i) = record.lights.iter().position(|light| light.guide == guide) {
                 crossing.arrive(record.lights.swap_remove(i), phase, re, im);
             }
+        }
+        if let Some(frozen) = &mut record.frozen {
+            let freeze = |g: &Array2<S>| surface.stack.freeze(topology, g);
+            frozen.push(Frozen { boundary: index, re: freeze(re), im: im.as_ref().map(freeze) });
         }
         let refracts = surface.stack.0.iter().find_map(|element| match element {
             Element::Refraction(refraction) => Some(refraction.frame.axes.dim()),
@@ -142,7 +211,16 @@ impl<S: Scalar> Medium<S> {
             turn(re, im, surface.phase);
             crossing.measure(re, im.as_ref());
         }
-        for &(guide, share) in &surface.leaving {
+        for &Leaving { guide, share, watched } in &surface.leaving {
+            // What began here before this guide is split by it like the gradient itself.
+            for sprout in record.sprouts.iter_mut().flatten() {
+                split(guide, share, &mut sprout.re, &mut sprout.im, &mut sprout.record.lights);
+            }
+            if let Some(sprouts) = &mut record.sprouts
+                && watched
+            {
+                sprouts.push(Beam::sprout(guide, share, re, im.as_ref()));
+            }
             crossing.leave(guide, share, re, im, &mut record.lights);
         }
         if let Some(im) = im {
@@ -235,14 +313,25 @@ impl<S: Scalar> Crossing<S> {
         lights: &mut Vec<Light<S>>,
     ) {
         let before = energy(re) + im.as_ref().map_or(0.0, energy);
-        let (taken, kept) = (S::lit(share.sqrt()), S::lit((1.0 - share).sqrt()));
-        lights.push(Light { guide, re: re.mapv(|x| x * taken), im: im.as_ref().map(|im| im.mapv(|x| x * taken)) });
-        slices_mut(re).for_each(|row| row.iter_mut().for_each(|x| *x *= kept));
-        if let Some(im) = im {
-            slices_mut(im).for_each(|row| row.iter_mut().for_each(|x| *x *= kept));
-        }
+        split(guide, share, re, im, lights);
         self.ledger.guided += share * before;
         self.measure(re, im.as_ref());
+    }
+}
+
+/// Takes a share of the energy off a gradient, as light of a guide.
+fn split<S: Scalar>(
+    guide: usize,
+    share: f64,
+    re: &mut Array2<S>,
+    im: &mut Option<Array2<S>>,
+    lights: &mut Vec<Light<S>>,
+) {
+    let (taken, kept) = (S::lit(share.sqrt()), S::lit((1.0 - share).sqrt()));
+    lights.push(Light { guide, re: re.mapv(|x| x * taken), im: im.as_ref().map(|im| im.mapv(|x| x * taken)) });
+    slices_mut(re).for_each(|row| row.iter_mut().for_each(|x| *x *= kept));
+    if let Some(im) = im {
+        slices_mut(im).for_each(|row| row.iter_mut().for_each(|x| *x *= kept));
     }
 }
 
@@ -265,7 +354,8 @@ impl<S: Scalar> GradientMedium<S> for Medium<S> {
     }
 
     /// With phases, two gradients are carried from layer to layer, real and imaginary part; parameters take the real part.
-    /// What the loss tells the merge gates directly is real.
+    /// What the loss tells the merge gates directly is real. Where the share of a guide is watched, the derivative with
+    /// respect to it is carried beside the gradient from the guide's beginning on.
     fn carry(
         &self,
         net: &GraphTransformNet<S>,
@@ -275,39 +365,93 @@ impl<S: Scalar> GradientMedium<S> for Medium<S> {
         record: &mut Record<S>,
         grad: &mut GraphTransformNet<S>,
     ) -> Array2<S> {
-        if !self.is_complex() {
+        if !self.is_complex() && !self.is_watched() {
             return net.backward(trace, morphed, upstream, self, record, grad);
         }
+        self.descend(net, &trace, morphed, upstream, record, grad)
+    }
+}
+
+impl<S: Scalar> Medium<S> {
+    /// The backward pass one layer at a time: the same as [`carry`](GradientMedium::carry), and the trace stays whole.
+    pub(crate) fn descend(
+        &self,
+        net: &GraphTransformNet<S>,
+        trace: &Trace<'_, S>,
+        morphed: &MorphedGraph<S>,
+        upstream: Upstream<S>,
+        record: &mut Record<S>,
+        grad: &mut GraphTransformNet<S>,
+    ) -> Array2<S> {
         if let (Some(sum), Some(transitions)) = (&mut grad.head.transitions, &upstream.transitions) {
             *sum += transitions;
         }
         let layers = self.surfaces.len() + 1;
+        let mut pass = Descent { medium: self, net, trace, morphed, unread: None };
         let (mut re, mut im) = (upstream.log_label, None::<Array2<S>>);
-        // Where the imaginary part would leave its gradient: nobody reads it.
-        let mut unread = None;
+        record.sprouts = self.is_watched().then(Vec::new);
+        let mut beams: Vec<(Beam<S>, GraphTransformNet<S>)> = Vec::new();
         for layer in (0..layers).rev() {
             let gates = (layer + 2 == layers).then_some(&upstream.gates);
-            let message_phase = layer.checked_sub(1).map_or(0.0, |below| self.surfaces[below].message_phase);
-            let splits = message_phase != 0.0 && self.residual.get(layer) == Some(&true);
-            let direct = splits.then(|| (re.clone(), im.clone()));
-            re = net.pull_back(&trace, morphed, layer, re, gates, grad);
-            im = im.map(|im| {
-                let unread = unread.get_or_insert_with(|| param::zeros_like(net));
-                net.pull_back(&trace, morphed, layer, im, None, unread)
-            });
-            if let Some((direct_re, direct_im)) = direct {
-                re -= &direct_re;
-                if let (Some(im), Some(direct)) = (&mut im, &direct_im) {
-                    *im -= direct;
-                }
-                turn(&mut re, &mut im, message_phase);
-                re += &direct_re;
-                if let (Some(im), Some(direct)) = (&mut im, &direct_im) {
-                    *im += direct;
-                }
+            re = pass.layer(layer, re, &mut im, gates, grad);
+            for (beam, grad) in &mut beams {
+                let above = std::mem::replace(&mut beam.re, Array2::zeros((0, 0)));
+                beam.re = pass.layer(layer, above, &mut beam.im, None, grad);
             }
             if let Some(below) = layer.checked_sub(1) {
-                self.cross_complex(below, trace.topology(morphed, below), &mut re, &mut im, record);
+                let topology = trace.topology(morphed, below);
+                for (Beam { re, im, record, .. }, _) in &mut beams {
+                    self.cross_complex(below, topology, re, im, record);
+                }
+                self.cross_complex(below, topology, &mut re, &mut im, record);
+                beams.extend(
+                    record.sprouts.iter_mut().flat_map(|new| new.drain(..)).map(|b| (b, param::zeros_like(net))),
+                );
+            }
+        }
+        record.tangents = beams.into_iter().map(|(beam, grad)| (beam.guide, grad)).collect();
+        re
+    }
+}
+
+/// A backward pass one layer at a time.
+struct Descent<'a, 'b, S: Scalar> {
+    medium: &'a Medium<S>,
+    net: &'a GraphTransformNet<S>,
+    trace: &'a Trace<'b, S>,
+    morphed: &'a MorphedGraph<S>,
+    /// Where imaginary parts leave their gradient: nobody reads it.
+    unread: Option<GraphTransformNet<S>>,
+}
+
+impl<S: Scalar> Descent<'_, '_, S> {
+    /// Through one layer, with the turn of what comes through its messages.
+    fn layer(
+        &mut self,
+        layer: usize,
+        re: Array2<S>,
+        im: &mut Option<Array2<S>>,
+        gates: Option<&GatesGradient<S>>,
+        grad: &mut GraphTransformNet<S>,
+    ) -> Array2<S> {
+        let Self { medium, net, trace, morphed, unread } = self;
+        let message_phase = layer.checked_sub(1).map_or(0.0, |below| medium.surfaces[below].message_phase);
+        let splits = message_phase != 0.0 && medium.residual.get(layer) == Some(&true);
+        let direct = splits.then(|| (re.clone(), im.clone()));
+        let mut re = net.pull_back(trace, morphed, layer, re, gates, grad);
+        *im = im.take().map(|im| {
+            let unread = unread.get_or_insert_with(|| param::zeros_like(net));
+            net.pull_back(trace, morphed, layer, im, None, unread)
+        });
+        if let Some((direct_re, direct_im)) = direct {
+            re -= &direct_re;
+            if let (Some(im), Some(direct)) = (&mut *im, &direct_im) {
+                *im -= direct;
+            }
+            turn(&mut re, im, message_phase);
+            re += &direct_re;
+            if let (Some(im), Some(direct)) = (im, &direct_im) {
+                *im += direct;
             }
         }
         re

@@ -1,11 +1,11 @@
 //! The media of a training run: settings and what is learned from step to step.
 
-use crate::gates::{GateState, layer_products};
+use crate::gates::{GateState, GuideState, layer_products};
 use crate::media::{Attenuation, Diffusion, Element, Eye, FourierWindow, Refraction, Stack, amplitude};
-use crate::medium::{Crossing, Medium, Record, Surface};
+use crate::medium::{Crossing, Leaving, Medium, Record, Surface};
 use crate::settings::{GateSettings, Layout, OpticsError, OpticsSettings};
-use grapheme_core::layers::RoundKind;
-use grapheme_core::{BoundaryFigures, GraphTransformNet, Media, NetworkConfig, Scalar, Stream, param_tree};
+use grapheme_core::layers::{RoundKind, sigmoid};
+use grapheme_core::{BoundaryFigures, GraphTransformNet, Media, NetworkConfig, Scalar, Stream, param, param_tree};
 use ndarray::{Array1, Array2};
 
 /// Purpose of the random numbers here: the first axes of a running subspace.
@@ -16,10 +16,12 @@ const AXES: u64 = 0x0E7E;
 pub struct Optics<S> {
     settings: OpticsSettings,
     layout: Layout,
-    state: OpticsState<S>,
+    pub(crate) state: OpticsState<S>,
     /// Steps taken.
     step: u64,
     medium: Medium<S>,
+    /// Derivatives of the last step with respect to shares, summed over its lanes.
+    tangents: Vec<(usize, GraphTransformNet<S>)>,
 }
 
 /// What is remembered between steps.
@@ -29,9 +31,11 @@ pub struct OpticsState<S> {
     pub eyes: Vec<Eye<S>>,
     /// The learned gates.
     pub gates: GateState<S>,
+    /// The learned shares, if there are any.
+    pub guides: Option<GuideState<S>>,
 }
 
-param_tree!(OpticsState { eyes, gates });
+param_tree!(OpticsState { eyes, gates, guides });
 
 impl Layout {
     /// The places of a network.
@@ -74,9 +78,10 @@ impl<S: Scalar> Optics<S> {
         let state = OpticsState {
             eyes: eyes.collect(),
             gates: GateState::new(settings.gates.as_ref(), layout.boundaries(), net),
+            guides: GuideState::new(&settings.guides, net),
         };
         let medium = Medium { surfaces: Vec::new(), residual: Vec::new() };
-        let mut optics = Self { settings, layout, state, step: 0, medium };
+        let mut optics = Self { settings, layout, state, step: 0, medium, tangents: Vec::new() };
         optics.resume(0);
         Ok(optics)
     }
@@ -95,6 +100,15 @@ impl<S: Scalar> Optics<S> {
     pub fn gate(&self, boundary: usize) -> Option<f64> {
         let GateSettings { boundaries: [from, to], .. } = self.settings.gates?;
         (from..=to).contains(&boundary).then(|| self.state.gates.transparency(boundary - from))
+    }
+
+    /// The share of a guide at step `step`, from 1.
+    pub fn share(&self, guide: usize, step: u64) -> f64 {
+        let settings = &self.settings.guides[guide];
+        match &self.state.guides {
+            Some(state) if settings.learn.is_some() => sigmoid(state.logits[guide].widen()),
+            _ => settings.share.at(step),
+        }
     }
 
     /// What stands at a boundary at step `step`, from 1.
@@ -151,9 +165,10 @@ impl<S: Scalar> Optics<S> {
         }
         surface.stack = Stack(elements);
         for (i, guide) in self.settings.guides.iter().enumerate() {
-            let share = guide.share.at(step);
+            let share = self.share(i, step);
             if share > 0.0 && guide.from == boundary {
-                surface.leaving.push((i, share));
+                let watched = guide.learn.is_some_and(|learning| step.is_multiple_of(learning.every));
+                surface.leaving.push(Leaving { guide: i, share, watched });
             }
             if share > 0.0 && guide.to == boundary {
                 surface.arriving.push((i, guide.phase.at(step)));
@@ -184,15 +199,22 @@ impl<S: Scalar> Media<S> for Optics<S> {
 
     /// The step after one whose response was kept.
     fn wants_plain(&self) -> bool {
-        self.settings.gates.is_some_and(|gates| self.step > 0 && self.step.is_multiple_of(gates.every))
+        let due = |every: u64| self.step > 0 && self.step.is_multiple_of(every);
+        let guides = self.settings.guides.iter().filter_map(|guide| guide.learn);
+        self.settings.gates.is_some_and(|gates| due(gates.every)) || guides.into_iter().any(|guide| due(guide.every))
     }
 
-    /// Moves the gates against the hypergradient; see [`crate::gates`].
+    /// Moves gates and shares against the hypergradient; see [`crate::gates`].
     fn see_plain(&mut self, gradient: &GraphTransformNet<S>) {
-        let Some(settings) = self.settings.gates else { return };
-        let Some(response) = &self.state.gates.response else { return };
-        let products = layer_products(&self.layout, gradient, response);
-        self.state.gates.descend(&settings, &products);
+        if let (Some(settings), Some(response)) = (self.settings.gates, &self.state.gates.response)
+            && self.step.is_multiple_of(settings.every)
+        {
+            let products = layer_products(&self.layout, gradient, response);
+            self.state.gates.descend(&settings, &products);
+        }
+        if let Some(guides) = &mut self.state.guides {
+            guides.descend(&self.settings.guides, |every| self.step.is_multiple_of(every), gradient);
+        }
         self.resume(self.step);
     }
 
@@ -216,9 +238,19 @@ impl<S: Scalar> Media<S> for Optics<S> {
             let mut figures = joined.figures();
             figures.boundary = boundary;
             figures.gate = self.gate(boundary);
+            figures.shares = self.medium.surfaces[boundary].leaving.iter().map(|leaving| leaving.share).collect();
             // What leaves is sqrt(t) times something that does not depend on t.
             figures.jacobian = figures.gate.map(|t| (figures.energy_out + figures.quadrature).sqrt() / (2.0 * t));
             told.push(figures);
+        }
+        self.tangents.clear();
+        for (guide, tangent) in traces.into_iter().flat_map(|record| record.tangents) {
+            match self.tangents.iter_mut().find(|(known, _)| *known == guide) {
+                Some((_, sum)) => {
+                    param::each_pair(sum, &tangent, |_, a, b| a.iter_mut().zip(b).for_each(|(a, b)| *a += *b))
+                }
+                None => self.tangents.push((guide, tangent)),
+            }
         }
         self.step += 1;
         self.resume(self.step);
@@ -230,8 +262,24 @@ impl<S: Scalar> Media<S> for Optics<S> {
         self.wants_plain()
     }
 
-    fn see_response(&mut self, response: GraphTransformNet<S>) {
-        self.state.gates.response = Some(response);
+    fn see_response(
+        &mut self,
+        gradient: &GraphTransformNet<S>,
+        scale: f64,
+        respond: &dyn Fn(&GraphTransformNet<S>) -> GraphTransformNet<S>,
+    ) {
+        if self.settings.gates.is_some_and(|gates| self.step.is_multiple_of(gates.every)) {
+            self.state.gates.response = Some(respond(gradient));
+        }
+        let Some(state) = &mut self.state.guides else { return };
+        let guides = self.settings.guides.iter().enumerate();
+        let learners = guides.filter(|(_, guide)| guide.learn.is_some()).map(|(i, _)| i);
+        for (guide, response) in learners.zip(&mut state.responses) {
+            if let Some((_, tangent)) = self.tangents.iter_mut().find(|(known, _)| *known == guide) {
+                param::each_mut(tangent, |_, _, values: &mut [S]| values.iter_mut().for_each(|d| *d *= S::lit(scale)));
+                *response = respond(tangent);
+            }
+        }
     }
 
     fn state(&self) -> Option<&OpticsState<S>> {

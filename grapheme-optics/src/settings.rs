@@ -184,6 +184,20 @@ pub struct GuideSettings {
     /// The turn of the amplitude on the way, in radians.
     #[serde(default = "Value::zero")]
     pub phase: Value,
+    /// Learns the share by hypergradient; `share` is then where it begins.
+    #[serde(default)]
+    pub learn: Option<Learning>,
+}
+
+/// How a share is learned.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Learning {
+    /// Learning rate of the share's logit.
+    pub rate: f64,
+    /// Steps between two looks; each look takes one more pass, and one more below the guide's beginning.
+    #[serde(default = "GateSettings::every")]
+    pub every: u64,
 }
 
 /// A number, or one that moves evenly from one to another over some steps.
@@ -312,6 +326,11 @@ impl OpticsSettings {
         self.layers.iter().any(turns) || self.guides.iter().any(|guide| !guide.phase.is_always(0.0))
     }
 
+    /// Whether the share of a guide is learned, so that derivatives are carried beside the gradient.
+    pub fn learns_shares(&self) -> bool {
+        self.guides.iter().any(|guide| guide.learn.is_some())
+    }
+
     /// Whether every setting means something for such a network.
     ///
     /// # Errors
@@ -373,6 +392,32 @@ impl OpticsSettings {
             }
             value(&path, "share", &guide.share, 0.0, 1.0, "a number from 0 to 1")?;
             value(&path, "phase", &guide.phase, f64::MIN, f64::MAX, "a finite number")?;
+            if let Some(learning) = guide.learn {
+                self.check_learning(&path, guide, learning)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_learning(&self, path: &str, guide: &GuideSettings, learning: Learning) -> Result<(), OpticsError> {
+        let Learning { rate, every } = learning;
+        match guide.share {
+            Value::Constant(share) if share > 0.0 && share < 1.0 => (),
+            Value::Constant(share) => {
+                return refuse(format!("{path}.share"), share, "above 0 and below 1 where it is learned");
+            }
+            Value::Ramp(_) => return refuse(format!("{path}.share"), "a ramp", "one number where it is learned"),
+        }
+        if !(rate >= 0.0 && rate.is_finite()) {
+            return refuse(format!("{path}.learn.rate"), rate, "a number of at least 0");
+        }
+        if every == 0 {
+            return refuse(format!("{path}.learn.every"), 0, "at least 1");
+        }
+        if !self.indices.is_empty() || self.energy_band.is_some() {
+            let expected =
+                "left out where there are indices or an energy_band: a share is learned through linear media";
+            return refuse(format!("{path}.learn"), "both", expected);
         }
         Ok(())
     }

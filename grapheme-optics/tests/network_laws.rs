@@ -1,65 +1,19 @@
 //! The laws of media over a whole network.
 
-use grapheme_core::check::differentiate;
 use grapheme_core::layers::RoundKind;
-use grapheme_core::network::{Closing, ForwardOptions, StageConfig, Upstream};
-use grapheme_core::{
-    GradientMedium, GraphBatch, GraphTransformNet, Media, NetworkConfig, Scalar, Stream, Vacuum, param,
-};
+use grapheme_core::network::{Closing, StageConfig};
+use grapheme_core::{GraphTransformNet, Media, NetworkConfig, Scalar, Vacuum, param};
 use grapheme_optics::gates::layer_products;
-use grapheme_optics::media::Polarisation;
 use grapheme_optics::medium::Record;
+use grapheme_optics::proof::{Slope, Subject, everything, hypergradients, learners, three_rounds, with_normals};
 use grapheme_optics::settings::{GateSettings, GuideSettings, IndexWindow, OpticLayer, Value};
 use grapheme_optics::{Medium, Optics, OpticsSettings};
-use ndarray::Array2;
 
 const GATED: RoundKind = RoundKind::Gated { distance: 1 };
 
 fn config(stages: &[&[RoundKind]]) -> NetworkConfig {
     let stages = stages.iter().map(|rounds| StageConfig { rounds: rounds.to_vec(), slots: 2 }).collect();
     NetworkConfig { stages, ..NetworkConfig::tiny(4) }
-}
-
-fn deep() -> NetworkConfig {
-    config(&[&[GATED, RoundKind::Plain { distance: 2 }, RoundKind::Recurrent]])
-}
-
-struct Subject<S> {
-    net: GraphTransformNet<S>,
-    batch: GraphBatch,
-    closing: Closing,
-}
-
-impl<S: Scalar> Subject<S> {
-    fn new(config: &NetworkConfig, texts: &[&str], closing: Closing) -> Self {
-        Self { net: GraphTransformNet::new(config, 7).unwrap(), batch: GraphBatch::from_texts(texts).unwrap(), closing }
-    }
-
-    fn weight(&self, i: usize) -> S {
-        S::lit(Stream::new(5).at(i as u64) as f64 / u64::MAX as f64 - 0.4)
-    }
-
-    fn options(&self) -> ForwardOptions<'_> {
-        ForwardOptions { closing: self.closing, ..ForwardOptions::realised() }
-    }
-
-    /// A weighted sum of the log probabilities that are finite.
-    fn loss(&self) -> f64 {
-        let (morphed, _) = self.net.forward(&self.batch, self.options()).unwrap();
-        let terms = morphed.log_label.iter().enumerate().filter(|(_, l)| l.is_finite());
-        terms.map(|(i, l)| (self.weight(i) * *l).widen()).sum()
-    }
-
-    fn gradient<M: GradientMedium<S>>(&self, medium: &M) -> (GraphTransformNet<S>, Array2<S>, M::Trace) {
-        let (morphed, trace) = self.net.forward(&self.batch, self.options()).unwrap();
-        let mut upstream = Upstream::zeros(&morphed);
-        for (i, (d, l)) in upstream.log_label.iter_mut().zip(&morphed.log_label).enumerate() {
-            *d = if l.is_finite() { self.weight(i) } else { S::zero() };
-        }
-        let (mut record, mut grad) = (M::Trace::default(), param::zeros_like(&self.net));
-        let features = medium.carry(&self.net, trace, &morphed, upstream, &mut record, &mut grad);
-        (grad, features, record)
-    }
 }
 
 fn numbers<S: Scalar>(tree: &GraphTransformNet<S>) -> Vec<f64> {
@@ -72,50 +26,15 @@ fn value(x: f64) -> Value {
     Value::Constant(x)
 }
 
-/// Media with a known normal at every boundary.
-fn optics<S: Scalar>(settings: OpticsSettings, config: &NetworkConfig, net: &GraphTransformNet<S>) -> Optics<S> {
-    let mut optics = Optics::new(settings, config, net, 3).unwrap();
-    for eye in &mut optics.state_mut().unwrap().eyes {
-        eye.mean = eye.axes.row(0).to_owned() + &eye.axes.row(1).mapv(|x| x * S::lit(0.5));
-    }
-    optics.resume(0);
-    optics
-}
-
-fn everything() -> OpticsSettings {
-    OpticsSettings {
-        layers: vec![
-            OpticLayer {
-                transparency: value(0.8),
-                absorption: value(0.3),
-                diffusion: value(0.2),
-                ..OpticLayer::default()
-            },
-            OpticLayer {
-                boundaries: Some([1, 1]),
-                fourier: Some([0.5, 1.0]),
-                transparency: value(0.2),
-                ..OpticLayer::default()
-            },
-        ],
-        indices: vec![IndexWindow { layers: [1, 2], index: value(1.4) }],
-        refraction: grapheme_optics::settings::RefractionSettings {
-            fresnel: Some(Polarisation::Unpolarised),
-            ..Default::default()
-        },
-        ..OpticsSettings::default()
-    }
-}
-
 #[test]
 fn optics_without_settings_are_ordinary_backpropagation_to_the_bit() {
     fn same<S: Scalar>(settings: &OpticsSettings) {
-        for config in [deep(), config(&[&[GATED], &[RoundKind::Recurrent]])] {
+        for config in [three_rounds(), config(&[&[GATED], &[RoundKind::Recurrent]])] {
             for closing in [Closing::Marginalised, Closing::Realised] {
-                let subject = Subject::<S>::new(&config, &["abc", "", "é한"], closing);
-                let (plain, features, ()) = subject.gradient(&Vacuum);
+                let subject = Subject::<S>::new(&config, &["abc", "", "é한"], closing).unwrap();
+                let (plain, features, ()) = subject.gradient(&Vacuum).unwrap();
                 let optics = Optics::new(settings.clone(), &config, &subject.net, 1).unwrap();
-                let (grad, seen, record) = subject.gradient(optics.medium());
+                let (grad, seen, record) = subject.gradient(optics.medium()).unwrap();
                 let bits = |grad| numbers(grad).iter().map(|x| x.to_bits()).collect::<Vec<_>>();
                 assert_eq!(bits(&plain), bits(&grad));
                 assert_eq!(features, seen);
@@ -127,7 +46,7 @@ fn optics_without_settings_are_ordinary_backpropagation_to_the_bit() {
     let spelled = OpticsSettings {
         layers: vec![OpticLayer::default()],
         indices: vec![IndexWindow { layers: [0, 3], index: value(1.0) }],
-        guides: vec![GuideSettings { from: 2, to: 1, share: value(0.0), phase: value(1.0) }],
+        guides: vec![GuideSettings { from: 2, to: 1, share: value(0.0), phase: value(1.0), learn: None }],
         ..OpticsSettings::default()
     };
     for settings in [OpticsSettings::default(), spelled] {
@@ -145,17 +64,17 @@ fn the_ledger_of_every_boundary_balances() {
             OpticLayer { message_phase: value(0.4), diffusion: value(0.1), ..OpticLayer::default() },
         ],
         guides: vec![
-            GuideSettings { from: 3, to: 1, share: value(0.3), phase: value(0.5) },
-            GuideSettings { from: 3, to: 0, share: value(0.2), phase: value(0.0) },
-            GuideSettings { from: 1, to: 0, share: value(1.0), phase: value(2.0) },
+            GuideSettings { from: 3, to: 1, share: value(0.3), phase: value(0.5), learn: None },
+            GuideSettings { from: 3, to: 0, share: value(0.2), phase: value(0.0), learn: None },
+            GuideSettings { from: 1, to: 0, share: value(1.0), phase: value(2.0), learn: None },
         ],
         ..OpticsSettings::default()
     };
-    let config = deep();
+    let config = three_rounds();
     for settings in [everything(), turned.clone(), OpticsSettings { layers: Vec::new(), ..turned }] {
-        let subject = Subject::<f64>::new(&config, &["abc", "xy"], Closing::Marginalised);
-        let optics = optics(settings, &config, &subject.net);
-        let (_, _, record) = subject.gradient(optics.medium());
+        let subject = Subject::<f64>::new(&config, &["abc", "xy"], Closing::Marginalised).unwrap();
+        let optics = with_normals(settings, &config, &subject.net).unwrap();
+        let (_, _, record) = subject.gradient(optics.medium()).unwrap();
         assert_eq!(record.crossings.len(), 5);
         for crossing in &record.crossings {
             assert!(crossing.ledger.imbalance() < 1e-12, "{crossing:?}");
@@ -166,15 +85,15 @@ fn the_ledger_of_every_boundary_balances() {
 
 #[test]
 fn a_guide_that_bypasses_everything_carries_its_share_and_a_closed_one_nothing() {
-    let config = deep();
-    let subject = Subject::<f64>::new(&config, &["abc"], Closing::Marginalised);
+    let config = three_rounds();
+    let subject = Subject::<f64>::new(&config, &["abc"], Closing::Marginalised).unwrap();
     let at = |share: f64, phase: f64| {
-        let guides = vec![GuideSettings { from: 3, to: 2, share: value(share), phase: value(phase) }];
+        let guides = vec![GuideSettings { from: 3, to: 2, share: value(share), phase: value(phase), learn: None }];
         let optics =
             Optics::new(OpticsSettings { guides, ..OpticsSettings::default() }, &config, &subject.net, 1).unwrap();
-        subject.gradient(optics.medium())
+        subject.gradient(optics.medium()).unwrap()
     };
-    let (plain, ..) = subject.gradient(&Vacuum);
+    let (plain, ..) = subject.gradient(&Vacuum).unwrap();
     assert_eq!(numbers(&at(0.0, 1.0).0), numbers(&plain));
     // Layer 3 gets the square root of what is left, and what arrives below it is the sum of two routes.
     for share in [0.25, 1.0] {
@@ -190,14 +109,14 @@ fn a_guide_that_bypasses_everything_carries_its_share_and_a_closed_one_nothing()
 /// `|a1 + a2|^2` for two routes whose phase difference sweeps: their energies and overlap are measured at phase 0 and at pi.
 #[test]
 fn two_routes_interfere() {
-    let config = deep();
-    let subject = Subject::<f64>::new(&config, &["abc"], Closing::Marginalised);
+    let config = three_rounds();
+    let subject = Subject::<f64>::new(&config, &["abc"], Closing::Marginalised).unwrap();
     // Layer 2 has no residual connection, so these two routes are all that meet below it.
     let energy = |phase: f64| {
-        let guides = vec![GuideSettings { from: 2, to: 1, share: value(0.5), phase: value(phase) }];
+        let guides = vec![GuideSettings { from: 2, to: 1, share: value(0.5), phase: value(phase), learn: None }];
         let optics =
             Optics::new(OpticsSettings { guides, ..OpticsSettings::default() }, &config, &subject.net, 1).unwrap();
-        let (_, _, record) = subject.gradient(optics.medium());
+        let (_, _, record) = subject.gradient(optics.medium()).unwrap();
         let crossing = record.crossings.into_iter().find(|crossing| crossing.boundary == 1).unwrap();
         (crossing.ledger.outgoing + crossing.ledger.quadrature, crossing.together / crossing.apart)
     };
@@ -217,9 +136,9 @@ fn two_routes_interfere() {
 
 #[test]
 fn amplitudes_stay_complex_down_to_the_parameters() {
-    let config = deep();
-    let subject = Subject::<f64>::new(&config, &["abc", "xyz"], Closing::Marginalised);
-    let (plain, features, ()) = subject.gradient(&Vacuum);
+    let config = three_rounds();
+    let subject = Subject::<f64>::new(&config, &["abc", "xyz"], Closing::Marginalised).unwrap();
+    let (plain, features, ()) = subject.gradient(&Vacuum).unwrap();
     let layers = |phases: [f64; 5]| {
         let layer = |(i, &phase): (usize, &f64)| OpticLayer {
             boundaries: Some([i, i]),
@@ -229,7 +148,7 @@ fn amplitudes_stay_complex_down_to_the_parameters() {
         let layers = phases.iter().enumerate().map(layer).collect();
         let optics =
             Optics::new(OpticsSettings { layers, ..OpticsSettings::default() }, &config, &subject.net, 1).unwrap();
-        subject.gradient(optics.medium())
+        subject.gradient(optics.medium()).unwrap()
     };
     // A turn and its return are no turn. Were the real part taken in between, cos^2 would be left.
     let (_, back, record) = layers([-1.2, 0.0, 0.0, 1.2, 0.0]);
@@ -250,8 +169,8 @@ fn amplitudes_stay_complex_down_to_the_parameters() {
         Optics::new(OpticsSettings { layers: vec![layer], ..OpticsSettings::default() }, &config, &subject.net, 1)
             .unwrap()
     };
-    let quarter = subject.gradient(optics(std::f64::consts::FRAC_PI_2).medium()).1;
-    let half = subject.gradient(optics(std::f64::consts::PI).medium()).1;
+    let quarter = subject.gradient(optics(std::f64::consts::FRAC_PI_2).medium()).unwrap().1;
+    let half = subject.gradient(optics(std::f64::consts::PI).medium()).unwrap().1;
     // past = (g + g_half) / 2 is what a quarter turn leaves.
     let past = 0.5 * (&features + &half);
     assert!((&quarter - &past).iter().all(|d| d.abs() < 1e-14));
@@ -260,56 +179,32 @@ fn amplitudes_stay_complex_down_to_the_parameters() {
 
 #[test]
 fn hypergradients_match_finite_differences_of_two_real_steps() {
-    let config = deep();
-    let mut settings = everything();
-    settings.gates = Some(GateSettings { boundaries: [0, 3], initial: 0.7, rate: 1.0, every: 1, penalty: None });
-    let first = Subject::<f64>::new(&config, &["abc", "xyz"], Closing::Marginalised);
-    let second = Subject::<f64>::new(&config, &["bcd", "a"], Closing::Marginalised);
-    let rate = 0.3;
-    let mut optics = optics(settings.clone(), &config, &first.net);
-    // One real step under the gates, and the loss of the next batch behind it.
-    let step = |optics: &Optics<f64>| -> (Subject<f64>, GraphTransformNet<f64>) {
-        let (mut response, ..) = first.gradient(optics.medium());
-        param::each_mut(&mut response, |_, _, values: &mut [f64]| values.iter_mut().for_each(|x| *x *= rate));
-        let mut moved = Subject { net: first.net.clone(), batch: second.batch.clone(), closing: second.closing };
-        param::each_pair(&mut moved.net, &response, |_, w, d| w.iter_mut().zip(d).for_each(|(w, d)| *w -= d));
-        (moved, response)
-    };
-    let (moved, response) = step(&optics);
-    let (plain, ..) = moved.gradient(&Vacuum);
-    let products = layer_products(optics.layout(), &plain, &response);
-    let slopes = optics.state().unwrap().gates.slopes(&settings.gates.unwrap(), &products);
-    assert_eq!(slopes.len(), 4);
-    for (i, &slope) in slopes.iter().enumerate() {
-        let at = optics.state().unwrap().gates.logits[i];
-        let mut loss = |delta: f64| {
-            optics.state_mut().unwrap().gates.logits[i] = at + delta;
-            optics.resume(0);
-            step(&optics).0.loss()
-        };
-        let zero = loss(0.0);
-        let numeric = differentiate(&mut loss, zero, 0.05);
-        loss(0.0);
-        assert!((slope / numeric.value - 1.0).abs() < 1e-5, "gate {i}: {slope:e}, numerically {:e}", numeric.value);
-        assert!((1.01 * slope / numeric.value - 1.0).abs() > 1e-5, "a slope that is 1% off must fail");
+    for (name, settings) in learners() {
+        let slopes = hypergradients(&settings, &three_rounds()).unwrap();
+        assert!(slopes.len() >= 3, "{name}");
+        for slope in slopes {
+            assert!(slope.error() < 1e-5, "{name}: {slope:?}");
+            let wrong = Slope { analytic: 1.01 * slope.analytic, ..slope };
+            assert!(wrong.error() > 1e-5, "{name}: a slope that is 1% off must fail");
+        }
     }
 }
 
 #[test]
 fn under_the_protocol_gates_move_against_their_slopes_and_state_resumes() {
-    let config = deep();
+    let config = three_rounds();
     let mut settings = everything();
     settings.gates = Some(GateSettings { boundaries: [1, 2], initial: 0.5, rate: 0.1, every: 2, penalty: None });
-    let subject = Subject::<f64>::new(&config, &["abc", "xyz"], Closing::Marginalised);
+    let subject = Subject::<f64>::new(&config, &["abc", "xyz"], Closing::Marginalised).unwrap();
     let mut media = Optics::new(settings.clone(), &config, &subject.net, 1).unwrap();
     let step = |media: &mut Optics<f64>| {
         if media.wants_plain() {
-            media.see_plain(&subject.gradient(&Vacuum).0);
+            media.see_plain(&subject.gradient(&Vacuum).unwrap().0);
         }
-        let (gradient, _, record) = subject.gradient(media.medium());
+        let (gradient, _, record) = subject.gradient(media.medium()).unwrap();
         let told = media.observe(vec![record]);
         if media.wants_response() {
-            media.see_response(gradient);
+            media.see_response(&gradient, 1.0, &Clone::clone);
         }
         told
     };
@@ -333,10 +228,11 @@ fn under_the_protocol_gates_move_against_their_slopes_and_state_resumes() {
 
 #[test]
 fn lanes_are_joined_in_order_and_figures_balance() {
-    let config = deep();
-    let subject = Subject::<f32>::new(&config, &["abc", "xyz"], Closing::Marginalised);
-    let mut media = optics(everything(), &config, &subject.net);
-    let records: Vec<Record<f32>> = (0..3).map(|_| subject.gradient::<Medium<f32>>(media.medium()).2).collect();
+    let config = three_rounds();
+    let subject = Subject::<f32>::new(&config, &["abc", "xyz"], Closing::Marginalised).unwrap();
+    let mut media = with_normals(everything(), &config, &subject.net).unwrap();
+    let records: Vec<Record<f32>> =
+        (0..3).map(|_| subject.gradient::<Medium<f32>>(media.medium()).unwrap().2).collect();
     for figures in media.observe(records) {
         let spent = figures.energy_out + figures.absorbed + figures.reflected + figures.diffused;
         assert!((figures.energy_in - spent).abs() < 1e-5 * figures.energy_in, "{figures:?}");

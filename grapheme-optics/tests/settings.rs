@@ -20,6 +20,7 @@ fn good_settings_are_read_and_written_again() {
         r#"{"energy_band": {"low": 1e-4, "high": 1e-2}}"#,
         r#"{"gates": {"boundaries": [0, 2], "rate": 0.1, "penalty": {"weight": 1, "low": 0.1, "high": 1}}}"#,
         r#"{"guides": [{"from": 2, "to": 0, "share": 0.5, "phase": 3.14}]}"#,
+        r#"{"guides": [{"from": 2, "to": 0, "share": 0.5, "learn": {"rate": 0.1, "every": 8}}]}"#,
     ] {
         let settings = read(json).unwrap_or_else(|error| panic!("{json}: {error}"));
         assert_eq!(read(&serde_json::to_string(&settings).unwrap()).unwrap(), settings);
@@ -63,6 +64,17 @@ fn what_means_nothing_is_named_with_its_cure() {
         ),
         (r#"{"guides": [{"from": 3, "to": 0, "share": 0.5}]}"#, "a morph lies between"),
         (r#"{"guides": [{"from": 0, "to": 2, "share": 0.5}]}"#, "an earlier one"),
+        (
+            r#"{"guides": [{"from": 2, "to": 0, "share": 1.5}]}"#,
+            "guides[0].share`: found 1.5, it must be a number from 0",
+        ),
+        (r#"{"guides": [{"from": 2, "to": 0, "share": 1, "learn": {"rate": 1}}]}"#, "above 0 and below 1"),
+        (r#"{"guides": [{"from": 2, "to": 0, "share": 0.5, "learn": {"rate": 1, "every": 0}}]}"#, "at least 1"),
+        (r#"{"guides": [{"from": 2, "to": 0, "share": 0.5, "learn": {"rate": -1}}]}"#, "guides[0].learn.rate"),
+        (
+            r#"{"guides": [{"from": 2, "to": 0, "share": 0.5, "learn": {"rate": 1}}], "energy_band": {"low": 1, "high": 2}}"#,
+            "through linear media",
+        ),
     ] {
         let message = read(json).expect_err(json);
         assert!(message.contains(words), "{json}: {message}");

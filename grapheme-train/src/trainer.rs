@@ -456,7 +456,9 @@ impl<O: Media<f32>> Trainer<'_, O> {
         let rate = self.schedule.rate(progress);
         self.state.optimiser.step(&mut self.state.model.net, gradient, rate);
         if self.media.wants_response() {
-            self.media.see_response(self.state.optimiser.response(gradient, rate));
+            let scale = f64::from(share) * if norm > settings.clip { settings.clip / norm } else { 1.0 };
+            let optimiser = &self.state.optimiser;
+            self.media.see_response(gradient, scale, &|gradient| optimiser.response(gradient, rate));
         }
         self.state.average.update(&self.state.model.net);
         self.state.step += 1;

@@ -20,7 +20,7 @@ pub use embedding::HashedEmbedding;
 pub use gated::{GatedCache, GatedRound};
 pub use linear::Linear;
 pub use norm::{LayerNorm, NormCache};
-pub use recurrent::{Lstm, RecurrentCache, RecurrentRound};
+pub use recurrent::{Lstm, Recurrence, RecurrentCache, RecurrentRound, Step, Way};
 
 use crate::graph::Topology;
 use crate::param::{PairVisitor, ParamTree, Path, Visitor, VisitorMut};

@@ -1,5 +1,9 @@
 //! Recurrent message passing in topological order.
 
+mod steps;
+
+pub use steps::{Recurrence, Step, Way};
+
 use super::{Dropout, Layer, LayerNorm, Linear, NormCache, Pass, ShapeError, sigmoid, tanh, uniform};
 use crate::graph::Topology;
 use crate::param_tree;

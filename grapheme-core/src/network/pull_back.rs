@@ -2,7 +2,7 @@
 
 use super::{GraphTransformNet, MorphedGraph, Opened, Trace};
 use crate::graph::Topology;
-use crate::layers::{Layer, Pass};
+use crate::layers::{Layer, Pass, Recurrence, Round, RoundCache};
 use crate::morph::GatesGradient;
 use crate::scalar::Scalar;
 use ndarray::Array2;
@@ -54,6 +54,25 @@ impl<S: Scalar> GraphTransformNet<S> {
         }
         assert_eq!(below, 0, "layer {layer}: the head is the last");
         self.head.backward(closed.head.clone(), morphed.log_label.view(), dy, &mut grad.head)
+    }
+}
+
+impl<S: Scalar> GraphTransformNet<S> {
+    /// The recurrence of layer `layer` in a pass, to be gone through node by node; none if it is no recurrent round.
+    pub fn recurrence<'a>(&'a self, trace: &'a Trace<'_, S>, layer: usize) -> Option<Recurrence<'a, S>> {
+        let Opened { batch, dropout, stages, .. } = &trace.opened;
+        let mut first = 1;
+        for (stage, trace) in self.stages.iter().zip(stages) {
+            let inside = layer.checked_sub(first)?;
+            if let (Some(Round::Recurrent(round)), Some(RoundCache::Recurrent(cache))) =
+                (stage.rounds.get(inside), trace.rounds.get(inside))
+            {
+                let topology = trace.topology.as_ref().unwrap_or(batch.topology());
+                return Some(Recurrence { round, cache, pass: Pass { topology, dropout: *dropout } });
+            }
+            first += stage.rounds.len() + 1;
+        }
+        None
     }
 }
 

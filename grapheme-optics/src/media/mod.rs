@@ -1,7 +1,8 @@
 //! What a gradient crosses at a boundary: attenuation, refraction, diffusion, an energy band; any stack of them.
 //!
 //! Rows of a gradient are rays, `||g||^2` is energy. [`Element`] is the family, [`Stack`] any number of them in a row, and a
-//! [`Ledger`] says where the energy went. Read [`attenuation`] first and [`refraction`] last.
+//! [`Ledger`] says where the energy went. Read [`attenuation`] first and [`refraction`] last. [`frozen`] makes linear maps of
+//! them, for single rays.
 //!
 //! Sizes: n rows, d features, k dimensions of a [`refraction::Frame`].
 
@@ -9,6 +10,7 @@ pub mod attenuation;
 pub mod band;
 pub mod diffusion;
 pub mod fourier;
+pub mod frozen;
 pub mod laplacian;
 pub mod ledger;
 pub mod refraction;
@@ -20,6 +22,7 @@ pub use attenuation::{Attenuation, amplitude};
 pub use band::EnergyBand;
 pub use diffusion::Diffusion;
 pub use fourier::FourierWindow;
+pub use frozen::FrozenStack;
 pub use ledger::Ledger;
 pub use refraction::{Bend, Fate, Frame, Refraction};
 pub use snell::Polarisation;

@@ -1,7 +1,7 @@
 //! Refraction within the subspace in which gradients live.
 
 use super::ledger::Ledger;
-use super::rows::{add_scaled, dot, slices_mut};
+use super::rows::{add_scaled, dot, slices, slices_mut};
 use super::snell::{Polarisation, reflectance, refracted_cosine};
 use grapheme_core::Scalar;
 use ndarray::Array2;
@@ -69,7 +69,99 @@ pub enum Fate {
     Reflected,
 }
 
+/// What became of one ray within the frame, as a linear map of coordinates: a turn in the plane of the ray and the normal.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Turn {
+    /// Nothing was changed.
+    Straight,
+    /// Nothing of it passed.
+    Nothing,
+    /// It was turned and dimmed.
+    By {
+        /// The unit vector across the normal in the plane, away from which a positive angle turns; k.
+        across: Vec<f64>,
+        /// Cosine of the angle, by which the ray was turned away from the normal as it stood to the ray.
+        cos: f64,
+        /// Sine of it.
+        sin: f64,
+        /// What the amplitude was multiplied by.
+        amplitude: f64,
+    },
+}
+
 impl<S: Scalar> Refraction<S> {
+    /// What becomes of each row of `g`, as linear maps.
+    pub fn turns(&self, g: &Array2<S>) -> Vec<Turn> {
+        let turn = |row: &[S]| {
+            let before = self.coordinates(row);
+            let mut after = before.clone();
+            let share = match self.bend(&mut after) {
+                Fate::Absent => return Turn::Straight,
+                Fate::Reflected => return Turn::Nothing,
+                Fate::Passes { share, .. } => share,
+            };
+            let normal = &self.frame.normal;
+            let split = |c: &[f64]| -> (f64, Vec<f64>) {
+                let along: f64 = c.iter().zip(normal).map(|(x, n)| x * n).sum();
+                (along, c.iter().zip(normal).map(|(x, n)| x - along * n).collect())
+            };
+            let (from, mut across) = split(&before);
+            let length = across.iter().map(|x| x * x).sum::<f64>().sqrt();
+            across.iter_mut().for_each(|x| *x /= if length > 0.0 { length } else { 1.0 });
+            let (to, rest) = split(&after);
+            let beside: f64 = rest.iter().zip(&across).map(|(x, e)| x * e).sum();
+            // The turn that takes (from, length) to (to, beside), as complex numbers their quotient.
+            let square = from * from + length * length;
+            let amplitude = share.sqrt();
+            if amplitude == 0.0 {
+                return Turn::Nothing;
+            }
+            let scale = 1.0 / (square * amplitude);
+            Turn::By {
+                across,
+                cos: (to * from + beside * length) * scale,
+                sin: (beside * from - to * length) * scale,
+                amplitude,
+            }
+        };
+        slices(g).map(turn).collect()
+    }
+
+    /// Turns row i of `g` as `turns[i]` says, whatever its own direction is.
+    pub fn cross_frozen(&self, turns: &[Turn], g: &mut Array2<S>) {
+        for (row, turn) in slices_mut(g).zip(turns) {
+            if matches!(turn, Turn::Straight) || row.iter().all(|&x| x == S::zero()) {
+                continue;
+            }
+            let before = self.coordinates(row);
+            let after = match turn {
+                Turn::Straight => continue,
+                Turn::Nothing => vec![0.0; before.len()],
+                Turn::By { across, cos, sin, amplitude } => {
+                    let on = |axis: &[f64]| -> f64 { before.iter().zip(axis).map(|(x, a)| x * a).sum() };
+                    let (along, beside) = (on(&self.frame.normal), on(across));
+                    // What is left when the plane is taken out stays as it is.
+                    let (n, e) = (along * (cos - 1.0) - beside * sin, along * sin + beside * (cos - 1.0));
+                    let axes = self.frame.normal.iter().zip(across);
+                    let turned = before.iter().zip(axes).map(|(x, (u, v))| amplitude * (x + n * u + e * v));
+                    turned.collect()
+                }
+            };
+            for (j, (to, from)) in after.iter().zip(&before).enumerate() {
+                add_scaled(row, S::lit(to - from), self.axis(j));
+            }
+        }
+    }
+
+    fn axis(&self, j: usize) -> &[S] {
+        let d = self.frame.axes.ncols();
+        &self.frame.axes.as_slice().expect("axes are stored in row-major order")[j * d..(j + 1) * d]
+    }
+
+    fn coordinates(&self, row: &[S]) -> Vec<f64> {
+        (0..self.frame.axes.nrows().min(MOST_AXES)).map(|j| dot(row, self.axis(j)).widen()).collect()
+    }
+
     /// Bends the coordinates `c` of a ray within the frame, in place.
     pub fn bend(&self, c: &mut [f64]) -> Fate {
         let square: f64 = c.iter().map(|x| x * x).sum();
@@ -105,16 +197,11 @@ impl<S: Scalar> Refraction<S> {
     /// Bends every row of `g` in place. With `watch` (k x d), adds for each axis the rows weighted by their coordinates:
     /// what the running subspace learns from.
     pub fn cross(&self, g: &mut Array2<S>, ledger: &mut Ledger, bend: &mut Bend, mut watch: Option<&mut Array2<S>>) {
-        let axes = &self.frame.axes;
-        let k = axes.nrows().min(MOST_AXES);
-        let axis = |j: usize| {
-            let d = axes.ncols();
-            &axes.as_slice().expect("axes are stored in row-major order")[j * d..(j + 1) * d]
-        };
+        let k = self.frame.axes.nrows().min(MOST_AXES);
         let mut before = [0.0; MOST_AXES];
         for row in slices_mut(g) {
             for (j, c) in before[..k].iter_mut().enumerate() {
-                let coordinate = dot(row, axis(j));
+                let coordinate = dot(row, self.axis(j));
                 *c = coordinate.widen();
                 if let Some(watch) = watch.as_deref_mut() {
                     let d = row.len();
@@ -138,7 +225,7 @@ impl<S: Scalar> Refraction<S> {
                 }
             }
             for j in 0..k {
-                add_scaled(row, S::lit(after[j] - before[j]), axis(j));
+                add_scaled(row, S::lit(after[j] - before[j]), self.axis(j));
             }
         }
     }

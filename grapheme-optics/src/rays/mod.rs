@@ -6,17 +6,19 @@
 //! rays is the chain rule, so rays can be counted out ([`Tracer::exhaustive`]), drawn at random ([`Tracer::monte_carlo`]) or
 //! cut off ([`Tracer::strongest`]).
 //!
-//! Through a recurrent round a ray goes from node to node in one step, which sums over the steps of the recurrence.
-//! Attenuation, windows and diffusion are linear and are crossed by each ray; refraction and bands are not linear in the
-//! gradient, so a tracer refuses media that have them.
+//! Through a recurrent round a ray goes from node to node, one step of the recurrence at a time, as the gradient of a state.
+//! Attenuation, windows and diffusion are linear and are crossed by each ray. Refraction and bands are not linear in the
+//! gradient; rays cross them as the gradient did, at recorded angles and factors ([`crate::media::frozen`]). A ray keeps the
+//! phase that its amplitude was turned by, and where light guides begin it branches.
 
 mod random;
 
 pub use random::Sampled;
 
+use crate::media::FrozenStack;
 use crate::media::rows::dot;
-use crate::media::{Element, Notes};
-use crate::medium::Medium;
+use crate::medium::{Frozen, Leaving, Medium, Record};
+use grapheme_core::layers::Way;
 use grapheme_core::morph::GatesGradient;
 use grapheme_core::network::{MorphedGraph, Trace, Upstream};
 use grapheme_core::{GraphTransformNet, Scalar, param};
@@ -30,6 +32,8 @@ pub struct Tracer<'a, S: Scalar> {
     morphed: &'a MorphedGraph<S>,
     upstream: &'a Upstream<S>,
     medium: &'a Medium<S>,
+    /// What each boundary was to the real and the imaginary part of the gradient.
+    frozen: Vec<(FrozenStack<S>, Option<FrozenStack<S>>)>,
     /// Where layers leave the gradient of their parameters, which no ray asks for.
     unread: GraphTransformNet<S>,
     layers: usize,
@@ -39,14 +43,39 @@ pub struct Tracer<'a, S: Scalar> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ray<S> {
     /// Layers and the nodes of their outputs, from the loss to the embedding; a ray that starts at a merge gate has the
-    /// candidate of the last morph first.
+    /// candidate of the last morph first, and one that runs through a recurrence has a place of that layer for each step.
     pub path: Vec<(usize, usize)>,
-    /// What it carries at its end.
+    /// What it carries: at its end what it gives to the features, the real part of its amplitude.
     pub vector: Vec<S>,
+    /// By how much its amplitude was turned, in radians.
+    pub phase: f64,
     /// Its energy at each place of the path.
     pub energies: Vec<f64>,
-    /// The layer that it enters next; none at its end.
-    next: Option<usize>,
+    at: At,
+}
+
+/// Where a ray goes on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum At {
+    /// It enters a layer.
+    Layer(usize),
+    /// It stands at a state of a recurrent layer.
+    State(usize, Way),
+    /// It comes out of a guide before the stack of a boundary.
+    Boundary(usize),
+    /// At the features.
+    End,
+}
+
+impl At {
+    /// How far it is from the end: layers and boundaries in the order of crossing.
+    fn height(self) -> usize {
+        match self {
+            Self::Layer(layer) | Self::State(layer, _) => 2 * layer + 2,
+            Self::Boundary(boundary) => 2 * boundary + 3,
+            Self::End => 0,
+        }
+    }
 }
 
 /// Why rays were not followed.
@@ -58,21 +87,21 @@ pub enum TraceError {
         /// The most that were allowed.
         limit: usize,
     },
-    /// A medium that is not linear.
-    #[error(
-        "boundary {boundary} bends rays, holds energies or turns phases: rays are traced through linear media alone"
-    )]
-    NotLinear {
-        /// Where.
-        boundary: usize,
+    /// A medium of another network.
+    #[error("a medium for {found} boundaries does not fit a network with {expected}")]
+    OtherNetwork {
+        /// Boundaries of the network.
+        expected: usize,
+        /// Those of the medium.
+        found: usize,
     },
 }
 
 impl<'a, S: Scalar> Tracer<'a, S> {
-    /// A tracer for the gradient of a loss whose derivatives are `upstream`.
+    /// A tracer for the gradient of a loss whose derivatives are `upstream`. Takes one backward pass, to see what media do.
     ///
     /// # Errors
-    /// [`TraceError::NotLinear`].
+    /// [`TraceError::OtherNetwork`].
     pub fn new(
         net: &'a GraphTransformNet<S>,
         trace: &'a Trace<'a, S>,
@@ -80,15 +109,19 @@ impl<'a, S: Scalar> Tracer<'a, S> {
         upstream: &'a Upstream<S>,
         medium: &'a Medium<S>,
     ) -> Result<Self, TraceError> {
-        for (boundary, surface) in medium.surfaces.iter().enumerate() {
-            let linear = |e: &Element<S>| matches!(e, Element::Attenuation(_) | Element::Diffusion(_));
-            let straight = surface.leaving.is_empty() && surface.phase == 0.0 && surface.message_phase == 0.0;
-            if !(straight && surface.stack.0.iter().all(linear)) {
-                return Err(TraceError::NotLinear { boundary });
-            }
-        }
         let layers = net.layer_names().len();
-        Ok(Self { net, trace, morphed, upstream, medium, unread: param::zeros_like(net), layers })
+        let (expected, found) = (layers - 1, medium.surfaces.len());
+        if expected != found {
+            return Err(TraceError::OtherNetwork { expected, found });
+        }
+        let mut unread = param::zeros_like(net);
+        let mut record = Record::default();
+        record.frozen = Some(Vec::new());
+        medium.descend(net, trace, morphed, upstream.clone(), &mut record, &mut unread);
+        let mut frozen = record.frozen.unwrap_or_default();
+        frozen.sort_by_key(|frozen| frozen.boundary);
+        let frozen = frozen.into_iter().map(|Frozen { re, im, .. }| (re, im)).collect();
+        Ok(Self { net, trace, morphed, upstream, medium, frozen, unread, layers })
     }
 
     /// Every ray, at most `limit` of them. The number grows with the product of the layers' reach.
@@ -98,9 +131,9 @@ impl<'a, S: Scalar> Tracer<'a, S> {
     pub fn exhaustive(&mut self, limit: usize) -> Result<Vec<Ray<S>>, TraceError> {
         let (mut open, mut done) = (self.sources(), Vec::new());
         while let Some(ray) = open.pop() {
-            match ray.next {
-                None => done.push(ray),
-                Some(layer) => open.extend(self.branches(&ray, layer)),
+            match ray.at {
+                At::End => done.push(ray),
+                _ => open.extend(self.branches(&ray)),
             }
             if open.len() + done.len() > limit {
                 return Err(TraceError::TooMany { limit });
@@ -109,18 +142,22 @@ impl<'a, S: Scalar> Tracer<'a, S> {
         Ok(done)
     }
 
-    /// Rays by beam search: at every layer the `k` of most energy go on. Best first.
+    /// Rays by beam search: behind every layer, and at every step of a recurrence, the `k` of most energy go on. Best first.
     pub fn strongest(&mut self, k: usize) -> Vec<Ray<S>> {
         let (mut beam, mut waiting) = (Vec::new(), self.sources());
-        for layer in (0..self.layers).rev() {
-            let (now, later) = waiting.into_iter().partition(|ray| ray.next == Some(layer));
+        for height in (1..=2 * self.layers).rev() {
+            // Sources are no choice of the beam's until they are reached.
+            let (now, later) = waiting.into_iter().partition(|ray| ray.at.height() == height);
             waiting = later;
             beam.extend::<Vec<Ray<S>>>(now);
-            let mut next: Vec<Ray<S>> = beam.iter().flat_map(|ray| self.branches(ray, layer)).collect();
-            let energy = |ray: &Ray<S>| ray.energies.last().copied().unwrap_or(0.0);
-            next.sort_by(|a, b| energy(b).total_cmp(&energy(a)).then_with(|| a.path.cmp(&b.path)));
-            next.truncate(k);
-            beam = next;
+            while beam.iter().any(|ray| ray.at.height() == height) {
+                let (here, mut next): (Vec<_>, Vec<_>) = beam.into_iter().partition(|ray| ray.at.height() == height);
+                next.extend(here.iter().flat_map(|ray| self.branches(ray)));
+                let energy = |ray: &Ray<S>| ray.energies.last().copied().unwrap_or(0.0);
+                next.sort_by(|a, b| energy(b).total_cmp(&energy(a)).then_with(|| a.path.cmp(&b.path)));
+                next.truncate(k);
+                beam = next;
+            }
         }
         beam
     }
@@ -143,9 +180,53 @@ impl<'a, S: Scalar> Tracer<'a, S> {
         sources
     }
 
-    /// What becomes of a ray at a layer and the boundary below it.
-    fn branches(&mut self, ray: &Ray<S>, layer: usize) -> Vec<Ray<S>> {
+    /// What becomes of a ray at its next layer and the boundary below it, at its next step, or behind a guide.
+    fn branches(&mut self, ray: &Ray<S>) -> Vec<Ray<S>> {
         let &(_, node) = ray.path.last().expect("a ray has a first place");
+        match ray.at {
+            At::End => Vec::new(),
+            At::Boundary(boundary) => {
+                let rows = self.trace.topology(self.morphed, boundary).nodes();
+                self.land(ray, one_row(rows, node, &ray.vector), boundary, 0.0)
+            }
+            At::State(layer, way) => {
+                let Some(recurrence) = self.net.recurrence(self.trace, layer) else { return Vec::new() };
+                let step = recurrence.step(way, node, &ray.vector);
+                let rows = self.trace.topology(self.morphed, layer).nodes();
+                let before = step.before.into_iter().filter(|(_, state)| state.iter().any(|&x| x != S::zero()));
+                let mut rays: Vec<Ray<S>> =
+                    before.map(|(node, state)| ray.to(Some((layer, node)), state, At::State(layer, way))).collect();
+                rays.extend(self.land(ray, one_row(rows, node, &step.dx), layer - 1, 0.0));
+                rays
+            }
+            At::Layer(layer) => {
+                let message_phase = layer.checked_sub(1).map_or(0.0, |below| self.medium.surfaces[below].message_phase);
+                let residual = self.medium.residual.get(layer) == Some(&true);
+                if let Some(recurrence) = self.net.recurrence(self.trace, layer) {
+                    let states = recurrence.enter(node, &ray.vector);
+                    let rows = self.trace.topology(self.morphed, layer).nodes();
+                    let mut rays = self.land(ray, one_row(rows, node, &ray.vector), layer - 1, 0.0);
+                    rays.extend(states.into_iter().map(|(way, state)| Ray {
+                        phase: ray.phase + message_phase,
+                        ..ray.to(None, state, At::State(layer, way))
+                    }));
+                    return rays;
+                }
+                let (dy, mut dx) = self.through(ray, layer, node);
+                let Some(below) = layer.checked_sub(1) else { return self.end(ray, &dx) };
+                if !(residual && message_phase != 0.0) {
+                    return self.land(ray, dx, below, 0.0);
+                }
+                dx -= &dy;
+                let mut rays = self.land(ray, dy, below, 0.0);
+                rays.extend(self.land(ray, dx, below, message_phase));
+                rays
+            }
+        }
+    }
+
+    /// A ray as the gradient of a layer's output, and that of its input.
+    fn through(&mut self, ray: &Ray<S>, layer: usize, node: usize) -> (Array2<S>, Array2<S>) {
         let is_gate = ray.path.len() == 1 && layer + 1 < self.layers;
         let rows = if layer + 1 == self.layers {
             self.upstream.log_label.nrows()
@@ -153,27 +234,71 @@ impl<'a, S: Scalar> Tracer<'a, S> {
             self.trace.topology(self.morphed, layer).nodes()
         };
         let mut told = None;
-        let mut dy = Array2::zeros((rows, if is_gate { self.width() } else { ray.vector.len() }));
-        if is_gate {
+        let dy = if is_gate {
             let mut gates = GatesGradient::zeros(self.upstream.gates.log_stay.len());
             (gates.log_stay[node], gates.log_merge[node]) = (ray.vector[0], ray.vector[1]);
             told = Some(gates);
+            Array2::zeros((rows, self.net.embedding.table.ncols()))
         } else {
-            dy.row_mut(node).iter_mut().zip(&ray.vector).for_each(|(d, &v)| *d = v);
+            one_row(rows, node, &ray.vector)
+        };
+        let dx = self.net.pull_back(self.trace, self.morphed, layer, dy.clone(), told.as_ref(), &mut self.unread);
+        (dy, dx)
+    }
+
+    /// The rays that leave a boundary, for what reaches it turned by `turn` more than `ray` was.
+    fn land(&self, ray: &Ray<S>, dx: Array2<S>, below: usize, turn: f64) -> Vec<Ray<S>> {
+        let (surface, topology) = (&self.medium.surfaces[below], self.trace.topology(self.morphed, below));
+        let (re, im) = &self.frozen[below];
+        let phase = ray.phase + turn;
+        // Both parts of an amplitude are bent as rays of their own, so one that is neither goes on as two.
+        let parts: Vec<(Array2<S>, f64)> = match im {
+            Some(im) if !surface.stack.is_linear() => {
+                let part = |stack: &FrozenStack<S>, factor: f64, phase: f64| {
+                    let mut part = dx.mapv(|x| x * S::lit(factor));
+                    stack.cross(topology, &mut part);
+                    (part, phase)
+                };
+                // A quarter turn has a cosine of 6e-17.
+                let (cos, sin) = (phase.cos(), phase.sin());
+                let real = (cos.abs() > 1e-15).then(|| part(re, cos, 0.0));
+                let imaginary = (sin.abs() > 1e-15).then(|| part(im, sin, std::f64::consts::FRAC_PI_2));
+                real.into_iter().chain(imaginary).collect()
+            }
+            _ => {
+                let mut dx = dx;
+                re.cross(topology, &mut dx);
+                vec![(dx, phase)]
+            }
+        };
+        let mut rays = Vec::new();
+        for (mut main, phase) in parts {
+            let phase = phase + surface.phase;
+            for &Leaving { guide, share, .. } in &surface.leaving {
+                let ends = self.medium.surfaces.iter().enumerate().find_map(|(boundary, surface)| {
+                    let (_, phase) = surface.arriving.iter().find(|(arriving, _)| *arriving == guide)?;
+                    Some((boundary, *phase))
+                });
+                if let Some((boundary, turn)) = ends {
+                    let light = main.mapv(|x| x * S::lit(share.sqrt()));
+                    rays.extend(ray.split(&light, below, phase + turn, At::Boundary(boundary)));
+                }
+                main.mapv_inplace(|x| x * S::lit((1.0 - share).sqrt()));
+            }
+            rays.extend(ray.split(&main, below, phase, At::Layer(below)));
         }
-        let mut dx = self.net.pull_back(self.trace, self.morphed, layer, dy, told.as_ref(), &mut self.unread);
-        if let Some(below) = layer.checked_sub(1) {
-            let topology = self.trace.topology(self.morphed, below);
-            let (mut ledger, mut bend, mut scratch) = Default::default();
-            let mut notes = Notes { ledger: &mut ledger, bend: &mut bend, watch: None, scratch: &mut scratch };
-            self.medium.surfaces[below].stack.cross(topology, &mut dx, &mut notes);
-        }
-        // A ray that has left the embedding is at the features of a node, which are named as layer 0 once more.
-        let place = layer.saturating_sub(1);
-        let rows = dx.rows().into_iter().enumerate();
-        rows.filter(|(_, row)| row.iter().any(|&x| x != S::zero()))
-            .map(|(node, row)| ray.to((place, node), row.to_vec(), layer.checked_sub(1)))
-            .collect()
+        rays
+    }
+
+    /// The rays at the features: parameters take the real part. They are named as layer 0 once more.
+    fn end(&self, ray: &Ray<S>, dx: &Array2<S>) -> Vec<Ray<S>> {
+        let real = dx.mapv(|x| x * S::lit(ray.phase.cos()));
+        let mut rays = ray.split(&real, 0, ray.phase, At::End);
+        rays.iter_mut().for_each(|ended| {
+            let whole = dx.row(ended.node());
+            *ended.energies.last_mut().expect("a ray has a last place") = whole.iter().map(|&x| (x * x).widen()).sum();
+        });
+        rays
     }
 
     fn width(&self) -> usize {
@@ -181,17 +306,37 @@ impl<'a, S: Scalar> Tracer<'a, S> {
     }
 }
 
+/// A gradient that is zero but for one row.
+fn one_row<S: Scalar>(rows: usize, row: usize, values: &[S]) -> Array2<S> {
+    let mut matrix = Array2::zeros((rows, values.len()));
+    matrix.row_mut(row).iter_mut().zip(values).for_each(|(to, &x)| *to = x);
+    matrix
+}
+
 impl<S: Scalar> Ray<S> {
     fn start(place: (usize, usize), vector: Vec<S>) -> Self {
         let energies = vec![dot(&vector, &vector).widen()];
-        Self { path: vec![place], vector, energies, next: Some(place.0) }
+        Self { path: vec![place], vector, phase: 0.0, energies, at: At::Layer(place.0) }
     }
 
-    fn to(&self, place: (usize, usize), vector: Vec<S>, next: Option<usize>) -> Self {
+    /// Goes on with another vector, at another place or, where none is given, at the same.
+    fn to(&self, place: Option<(usize, usize)>, vector: Vec<S>, at: At) -> Self {
         let (mut path, mut energies) = (self.path.clone(), self.energies.clone());
-        path.push(place);
-        energies.push(dot(&vector, &vector).widen());
-        Self { path, vector, energies, next }
+        let energy = dot(&vector, &vector).widen();
+        match place {
+            Some(place) => {
+                path.push(place);
+                energies.push(energy);
+            }
+            None => *energies.last_mut().expect("a ray has a first place") = energy,
+        }
+        Self { path, vector, phase: self.phase, energies, at }
+    }
+
+    /// One ray a row that is not zero, at the outputs of `layer`.
+    fn split(&self, rows: &Array2<S>, layer: usize, phase: f64, at: At) -> Vec<Self> {
+        let rows = rows.rows().into_iter().enumerate().filter(|(_, row)| row.iter().any(|&x| x != S::zero()));
+        rows.map(|(node, row)| Self { phase, ..self.to(Some((layer, node)), row.to_vec(), at) }).collect()
     }
 
     /// The node of the input where the ray ends.

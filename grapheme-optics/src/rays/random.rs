@@ -1,6 +1,6 @@
 //! Rays drawn at random.
 
-use super::{Ray, Tracer};
+use super::{At, Ray, Tracer};
 use grapheme_core::{Scalar, Stream};
 use ndarray::Array2;
 use rand::RngExt;
@@ -33,8 +33,10 @@ impl<S: Scalar> Tracer<'_, S> {
             let Some((mut ray, mut weight)) = draw(sources.clone(), &mut stream) else { continue };
             let first = weight * length(&ray);
             let ended = loop {
-                let Some(layer) = ray.next else { break true };
-                let Some((next, factor)) = draw(self.branches(&ray, layer), &mut stream) else { break false };
+                if ray.at == At::End {
+                    break true;
+                }
+                let Some((next, factor)) = draw(self.branches(&ray), &mut stream) else { break false };
                 (ray, weight) = (next, weight * factor);
                 if weight * length(&ray) < roulette * first {
                     if stream.random::<f64>() < 0.5 {

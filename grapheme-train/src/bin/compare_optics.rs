@@ -24,11 +24,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Trains a network classically and through media: same examples, same seeds, same number of steps, each way of training at
-/// several learning rates of which the best counts. Reports loss, dev error and how far the gradient's energy a row spreads
+/// six learning rates of which the best by loss counts. Reports loss, dev error and how far the gradient's energy a row spreads
 /// over the boundaries.
 ///
-/// With --deep the network is that many gated rounds without residual connections, where gradients vanish or explode by
-/// themselves. Exit code 0 only if every run ended with finite numbers.
+/// With --deep the network is that many plain rounds without residual connections, where gradients vanish or explode by
+/// themselves. Exit code 0 only if every way stayed finite at some rate.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
@@ -83,17 +83,18 @@ enum Method {
     AdamW,
 }
 
-/// One way of training. Equal effort: each is tried at three learning rates.
+/// One way of training. Equal effort: each is tried at six learning rates, half a decade apart.
 struct Way {
     name: &'static str,
     method: Method,
     clip: f64,
     optics: OpticsSettings,
-    rates: [f64; 3],
+    rates: [f64; 6],
 }
 
 fn ways() -> Vec<Way> {
-    let (sgd, banded, adamw) = ([0.03, 0.3, 3.0], [0.003, 0.01, 0.03], [3e-4, 1e-3, 3e-3]);
+    let (sgd, banded) = ([0.01, 0.03, 0.1, 0.3, 1.0, 3.0], [3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1]);
+    let adamw = [3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1];
     let vacuum = OpticsSettings::default();
     let band = BandSettings { boundaries: None, low: 1e-3, high: 4e-3 };
     let band = OpticsSettings { energy_band: Some(band), ..vacuum.clone() };
@@ -145,7 +146,7 @@ struct Outcome {
     curve: Vec<f64>,
 }
 
-/// All runs of one way at its best rate.
+/// All runs of one way at its best rate. Means and deviations are over the runs that stayed finite.
 #[derive(Serialize)]
 struct Row {
     name: &'static str,
@@ -153,6 +154,10 @@ struct Row {
     loss: [f64; 2],
     wer: [f64; 2],
     spread: f64,
+    /// Runs that did not stay finite.
+    broken: usize,
+    /// Dev WER of the first seed at each rate that was tried, in their order.
+    tried: Vec<(f64, f64)>,
     runs: Vec<Outcome>,
 }
 
@@ -182,26 +187,59 @@ fn run(cli: &Cli) -> Result<()> {
     if cli.json {
         writeln!(said, "{}", serde_json::to_string(&rows)?)?;
     } else {
-        writeln!(said, "{:<20} {:>8} {:>17} {:>17} {:>14}", "way", "rate", "loss", "dev WER", "energy spread")?;
-        for row in &rows {
-            writeln!(
-                said,
-                "{:<20} {:>8} {:>9.4} +- {:<5.3} {:>8.2} +- {:<5.2} {:>14.2e}",
-                row.name, row.rate, row.loss[0], row.loss[1], row.wer[0], row.wer[1], row.spread
-            )?;
-        }
+        table(&mut said, &rows)?;
     }
     print(&said)?;
     let broken = rows.iter().find(|row| !row.loss[0].is_finite());
     broken.map_or(Ok(()), |row| Err(anyhow!("{}: the loss is not finite at any learning rate", row.name)))
 }
 
+/// Figures of all ways; then, seed 1, how their losses fell and what energy a row they had from the loss (right) to the input.
+fn table(said: &mut String, rows: &[Row]) -> std::fmt::Result {
+    writeln!(
+        said,
+        "{:<20} {:>8} {:>17} {:>17} {:>14} {:>7}",
+        "way", "rate", "loss", "dev WER", "energy spread", "broken"
+    )?;
+    for row in rows {
+        let Row { name, rate, loss, wer, spread, broken, .. } = row;
+        writeln!(
+            said,
+            "{name:<20} {rate:>8} {:>9.4} +- {:<5.3} {:>8.2} +- {:<5.2} {spread:>14.2e} {broken:>7}",
+            loss[0], loss[1], wer[0], wer[1]
+        )?;
+    }
+    writeln!(said, "\nmean loss over each eighth of the steps, seed 1")?;
+    for Row { name, runs, .. } in rows {
+        write!(said, "{name:<20}")?;
+        let curve = &runs[0].curve;
+        for part in curve.chunks(curve.len().div_ceil(8)) {
+            write!(said, " {:>9.3}", part.iter().sum::<f64>() / part.len() as f64)?;
+        }
+        writeln!(said)?;
+    }
+    let boundaries = rows.first().map_or(0, |row| row.runs[0].energies.len());
+    let shown: Vec<usize> =
+        (0..boundaries).filter(|b| b % boundaries.div_ceil(8) == 0 || b + 1 == boundaries).collect();
+    write!(said, "\nenergy a row behind a boundary, median over the steps, seed 1\n{:<20}", "boundary")?;
+    shown.iter().try_for_each(|b| write!(said, " {b:>9}"))?;
+    writeln!(said)?;
+    for Row { name, runs, .. } in rows {
+        write!(said, "{name:<20}")?;
+        shown.iter().try_for_each(|&b| write!(said, " {:>9.1e}", runs[0].energies[b]))?;
+        writeln!(said)?;
+    }
+    Ok(())
+}
+
 /// The rate is chosen on the first seed; the other seeds run at that rate.
 fn compare(cli: &Cli, prepared: &Prepared, way: &Way, lanes: &mut Lanes<GraphTransformNet<f32>>) -> Result<Row> {
     let mut best: Option<Outcome> = None;
+    let mut tried = Vec::with_capacity(way.rates.len());
     for rate in way.rates {
         let outcome = train(cli, prepared, way, rate, 1, lanes)?;
         tell(&format!("{}, rate {rate}: loss {:.4}, dev WER {:.2}", way.name, outcome.loss, outcome.wer));
+        tried.push((rate, outcome.wer));
         if best.as_ref().is_none_or(|best| !best.loss.is_finite() || outcome.loss < best.loss) {
             best = Some(outcome);
         }
@@ -212,9 +250,11 @@ fn compare(cli: &Cli, prepared: &Prepared, way: &Way, lanes: &mut Lanes<GraphTra
     for seed in 2..=cli.seeds {
         runs.push(train(cli, prepared, way, rate, seed, lanes)?);
     }
-    let of = |figure: &dyn Fn(&Outcome) -> f64| mean_and_deviation(runs.iter().map(figure));
+    let whole = |run: &&Outcome| run.loss.is_finite();
+    let of = |figure: &dyn Fn(&Outcome) -> f64| mean_and_deviation(runs.iter().filter(whole).map(figure));
     let spread = of(&|run| run.spread.ln())[0].exp();
-    Ok(Row { name: way.name, rate, loss: of(&|run| run.loss), wer: of(&|run| run.wer), spread, runs })
+    let broken = runs.iter().filter(|run| !run.loss.is_finite()).count();
+    Ok(Row { name: way.name, rate, loss: of(&|run| run.loss), wer: of(&|run| run.wer), spread, broken, tried, runs })
 }
 
 fn mean_and_deviation(values: impl Iterator<Item = f64> + Clone) -> [f64; 2] {

@@ -312,7 +312,8 @@ fn optics_of(prepared: &Prepared) -> Result<Option<OpticsSettings>> {
         EstimatorName::Marginal | EstimatorName::Pathwise => {}
         EstimatorName::Reinforce => bail!("--optics does not go with --estimator reinforce: use marginal or pathwise"),
         EstimatorName::StraightThrough | EstimatorName::StraightThroughLogit => {
-            ensure!(!settings.has_phases(), "phases in --optics need --estimator marginal or pathwise");
+            let simple = !settings.has_phases() && !settings.learns_shares();
+            ensure!(simple, "phases and learned shares in --optics need --estimator marginal or pathwise");
         }
     }
     Ok(Some(settings))

@@ -16,6 +16,15 @@ const GLASS: &str = r#"{
     "gates": {"boundaries": [0, 1], "rate": 0.1, "every": 3}
 }"#;
 
+/// Guides that learn, with a phase.
+const GUIDES: &str = r#"{
+    "layers": [{"transparency": 0.9, "phase": 0.1}],
+    "guides": [
+        {"from": 1, "to": 0, "share": 0.3, "phase": 1, "learn": {"rate": 5, "every": 2}},
+        {"from": 1, "to": 0, "share": 0.2}
+    ]
+}"#;
+
 fn with_optics(sandbox: &Sandbox, json: &str, args: &[&str]) {
     sandbox.write("optics.json", json);
     sandbox.train(&[&["--optics", "optics.json"], args].concat()).succeeds();
@@ -37,9 +46,17 @@ fn an_empty_file_only_watches() {
 
 #[test]
 fn media_give_the_same_bits_for_any_threads_and_through_a_kill() {
+    same_bits(GLASS, &["\"gate\":", "\"diffused\":", "\"angle_mean\":"]);
+    let metrics = same_bits(GUIDES, &["\"shares\":[0.3", "\"arrived\":", "\"quadrature\":"]);
+    let last = metrics.lines().rev().find(|line| line.contains("\"event\":\"optics\"")).unwrap();
+    assert!(last.contains("\"shares\":[0.") && !last.contains("\"shares\":[0.3,"), "a share that learns moves: {last}");
+}
+
+/// Two threads, and a kill, change nothing. Gives the metrics, in which these words stand.
+fn same_bits(json: &str, words: &[&str]) -> String {
     let sandbox = Sandbox::new();
-    with_optics(&sandbox, GLASS, &["--out", "one", "--threads", "1"]);
-    with_optics(&sandbox, GLASS, &["--out", "two", "--threads", "2"]);
+    with_optics(&sandbox, json, &["--out", "one", "--threads", "1"]);
+    with_optics(&sandbox, json, &["--out", "two", "--threads", "2"]);
     sandbox.same_results("one", "two");
     let args = two_epochs(&["--optics", "optics.json", "--out", "killed", "--checkpoint-seconds", "0"]);
     sandbox.kill_when(&args, |sandbox| lines(&sandbox.path("killed/metrics.jsonl")) > 12);
@@ -48,7 +65,8 @@ fn media_give_the_same_bits_for_any_threads_and_through_a_kill() {
     sandbox.resume("killed").succeeds();
     sandbox.same_results("one", "killed");
     let metrics = fs::read_to_string(sandbox.path("one/metrics.jsonl")).unwrap();
-    assert!(metrics.contains("\"gate\":") && metrics.contains("\"diffused\":") && metrics.contains("\"angle_mean\":"));
+    words.iter().for_each(|word| assert!(metrics.contains(word), "{word}"));
+    metrics
 }
 
 #[test]
