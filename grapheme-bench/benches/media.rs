@@ -3,14 +3,18 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use grapheme_bench::inputs::examples;
 use grapheme_bench::step::{Step, preset};
-use grapheme_core::{Media, Stream, Topology, Vacuum};
+use grapheme_core::network::{MorphedGraph, Trace, Upstream};
+use grapheme_core::{Boundary, GradientMedium, GraphTransformNet, Media, Stream, Topology, Vacuum};
 use grapheme_optics::media::{Attenuation, Bend, Diffusion, Element, Eye, Ledger, Notes, Refraction, Scratch, Stack};
 use grapheme_optics::settings::{IndexWindow, OpticLayer, Value};
 use grapheme_optics::{Optics, OpticsSettings};
+use grapheme_train::data::{Example, Loader};
 use grapheme_train::settings::Preset;
 use ndarray::Array2;
 use rand::RngExt;
 use std::hint::black_box;
+use std::path::PathBuf;
+use std::time::Instant;
 
 const WIDTH: usize = 128;
 
@@ -49,36 +53,115 @@ fn elements(c: &mut Criterion) {
     }
 }
 
-fn steps(c: &mut Criterion) {
-    let mut group = c.benchmark_group("step under media");
-    let examples = examples(16, 6..=12, 3);
-    let mut lane = Step::new(preset(Preset::Words, None, &examples), examples);
-    group.bench_function("vacuum", |b| b.iter(|| lane.pass(&Vacuum)));
+/// The backward pass one layer at a time, with the hook of a medium between layers or without: what a vacuum costs by itself.
+struct Walk {
+    hook: bool,
+}
+
+impl GradientMedium<f32> for Walk {
+    type Trace = ();
+
+    fn cross(&self, boundary: Boundary, topology: &Topology, gradient: &mut Array2<f32>, (): &mut ()) {
+        Vacuum.cross(boundary, topology, gradient, &mut ());
+    }
+
+    fn carry(
+        &self,
+        net: &GraphTransformNet<f32>,
+        trace: Trace<'_, f32>,
+        morphed: &MorphedGraph<f32>,
+        upstream: Upstream<f32>,
+        (): &mut (),
+        grad: &mut GraphTransformNet<f32>,
+    ) -> Array2<f32> {
+        if let (Some(sum), Some(transitions)) = (&mut grad.head.transitions, &upstream.transitions) {
+            *sum += transitions;
+        }
+        let layers = net.layer_names().len();
+        (0..layers).rev().fold(upstream.log_label, |dy, layer| {
+            let gates = (layer + 2 == layers).then_some(&upstream.gates);
+            let mut dx = net.pull_back(&trace, morphed, layer, dy, gates, grad);
+            if let (true, Some(index)) = (self.hook, layer.checked_sub(1)) {
+                self.cross(Boundary { index }, trace.topology(morphed, index), &mut dx, &mut ());
+            }
+            dx
+        })
+    }
+}
+
+/// Whole training steps under each medium as ratios to a step in a vacuum. All take turns, so that a machine that slows down
+/// slows all of them; the median over rounds is what counts.
+fn ratios(_: &mut Criterion) {
+    // `cargo test` only asks whether it runs.
+    let rounds = if std::env::args().any(|argument| argument == "--bench") { 300 } else { 1 };
+    let examples = words();
+    let spec = preset(Preset::Words, None, &examples);
+    let stride = (examples.len() / 16).max(1);
+    let mut step = Step::new(spec, examples.into_iter().step_by(stride).take(16).collect());
     let value = Value::Constant;
     let clear = OpticsSettings::default();
     let full = OpticsSettings {
         layers: vec![OpticLayer { transparency: value(0.99), diffusion: value(0.1), ..OpticLayer::default() }],
-        indices: vec![
-            IndexWindow { layers: [1, 1], index: value(1.1) },
-            IndexWindow { layers: [3, 3], index: value(1.1) },
-        ],
+        // Every other layer, so that rays bend at every boundary.
+        indices: [1, 3, 5].map(|layer| IndexWindow { layers: [layer, layer], index: value(1.1) }).to_vec(),
         ..clear.clone()
     };
     let phase = OpticsSettings {
         layers: full.layers.iter().map(|layer| OpticLayer { phase: value(0.1), ..layer.clone() }).collect(),
         ..full.clone()
     };
-    for (name, settings) in [("telemetry", clear), ("full medium", full), ("with phase", phase)] {
-        let network = &lane.model.spec.network;
-        let mut optics = Optics::new(settings, network, &lane.model.net, 1).expect("these settings are sound");
-        group.bench_function(name, |b| {
-            b.iter(|| {
-                let (_, record) = lane.pass(optics.medium());
-                black_box(optics.observe(vec![record]))
+    let mut media: Vec<(&str, Optics<f32>)> = [("telemetry", clear), ("full medium", full), ("with phase", phase)]
+        .into_iter()
+        .map(|(name, settings)| {
+            let optics = Optics::new(settings, &step.model.spec.network, &step.model.net, 1);
+            (name, optics.expect("these settings are sound"))
+        })
+        .collect();
+    let mut vacuum = Vec::with_capacity(rounds);
+    let mut hooked = Vec::with_capacity(rounds);
+    let mut under = vec![Vec::with_capacity(rounds); media.len()];
+    for round in 0..rounds {
+        let plain = seconds(|| drop(step.take_under(&Vacuum)));
+        vacuum.push(plain);
+        // Who comes first changes from round to round.
+        let mut walks = [0.0; 2];
+        for hook in if round % 2 == 0 { [false, true] } else { [true, false] } {
+            walks[usize::from(hook)] = seconds(|| drop(step.take_under(&Walk { hook })));
+        }
+        hooked.push(walks[1] / walks[0]);
+        for ((_, optics), ratios) in media.iter_mut().zip(&mut under) {
+            let time = seconds(|| {
+                let (_, record) = step.take_under(optics.medium());
+                black_box(optics.observe(vec![record]));
             });
-        });
+            ratios.push(time / plain);
+        }
+    }
+    println!("a step in a vacuum: {:.2} ms", 1e3 * median(&mut vacuum));
+    println!("hook of a vacuum over none: {:.3}", median(&mut hooked));
+    for ((name, _), ratios) in media.iter().zip(&mut under) {
+        println!("{name} over vacuum: {:.3}", median(ratios));
     }
 }
 
-criterion_group!(benches, elements, steps);
+/// Hungarian words with their pronunciation, or letters at random without `$GRAPHEME_DATA`.
+fn words() -> Vec<Example> {
+    let folder = std::env::var_os("GRAPHEME_DATA").map(PathBuf::from);
+    let file = folder.map(|folder| folder.join("g2p/hun_train.tsv")).filter(|file| file.is_file());
+    let Some(file) = file else { return examples(16, 6..=12, 3) };
+    Loader::default().file(&file).expect("the file holds words").examples().to_vec()
+}
+
+fn seconds(work: impl FnOnce()) -> f64 {
+    let clock = Instant::now();
+    work();
+    clock.elapsed().as_secs_f64()
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+criterion_group!(benches, elements, ratios);
 criterion_main!(benches);

@@ -3,7 +3,7 @@
 use grapheme_core::layers::{DropoutKeys, RoundKind};
 use grapheme_core::network::StageConfig;
 use grapheme_core::{GradientMedium, GraphTransformNet, NetworkConfig, Stream, Vacuum, param};
-use grapheme_train::data::{Example, GraphForm, LabelInventory, TargetUnits};
+use grapheme_train::data::{Example, GraphForm, LabelInventory, TargetUnits, propose};
 use grapheme_train::estimator::{Crossing, Estimate, EstimatorName};
 use grapheme_train::loss::align::{Assignment, Differentiation, Sinkhorn, Value};
 use grapheme_train::loss::{Gate, NodeWeights, StructuralLoss};
@@ -80,7 +80,7 @@ pub fn sinkhorn(epsilon: f64) -> Sinkhorn {
 }
 
 fn labels(examples: &[Example]) -> (TargetUnits, LabelInventory) {
-    let units = TargetUnits::Graphemes;
+    let (units, _) = propose(examples.iter().map(|example| example.target.as_str()));
     (units, LabelInventory::of(examples.iter().map(|example| example.target.as_str()), units))
 }
 
@@ -103,9 +103,14 @@ impl Step {
 
     /// One step without clipping. Returns the sum of the losses.
     pub fn take(&mut self) -> f64 {
-        let estimate = self.pass(&Vacuum).0;
+        self.take_under(&Vacuum).0.losses.iter().sum()
+    }
+
+    /// The same, its gradient crossing `medium`; and what that recorded.
+    pub fn take_under<M: GradientMedium<f32>>(&mut self, medium: &M) -> (Estimate<f32>, M::Trace) {
+        let found = self.pass(medium);
         self.optimiser.step(&mut self.model.net, &self.gradient, self.rate);
-        estimate.losses.iter().sum()
+        found
     }
 
     /// Forward, loss and backward, the gradient crossing `medium`, and what that recorded.

@@ -18,7 +18,7 @@ pub mod random;
 pub mod scalar;
 
 pub use graph::{GraphBatch, GraphemeGraph, Topology};
-pub use medium::{Boundary, BoundaryFigures, GradientMedium, Media, Vacuum};
+pub use medium::{Boundary, BoundaryFigures, Detour, GradientMedium, Media, Vacuum};
 pub use morph::MergeHistory;
 pub use network::{GraphTransformNet, NetworkConfig};
 pub use param::ParamTree;

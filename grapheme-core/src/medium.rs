@@ -55,6 +55,13 @@ impl<S: Scalar> GradientMedium<S> for Vacuum {
     fn cross(&self, _: Boundary, _: &Topology, _: &mut Array2<S>, (): &mut ()) {}
 }
 
+/// What features pass at the boundaries on their way forward, for proofs: the forward twin of a medium. A network trains and
+/// predicts without any.
+pub trait Detour<S: Scalar>: Sync {
+    /// Replaces the features (nodes x width) that cross `boundary`, lowest boundary first.
+    fn pass(&self, boundary: Boundary, topology: &Topology, features: &mut Array2<S>);
+}
+
 /// The media of a training run: which one gradients cross in the next step, and what becomes of what it saw.
 ///
 /// A step is: if [`wants_plain`](Self::wants_plain), [`see_plain`](Self::see_plain) with the gradient of the batch in a vacuum;

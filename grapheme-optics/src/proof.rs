@@ -3,6 +3,7 @@
 //! Used by this crate's tests and by the gradient checker's command.
 
 use crate::gates::layer_products;
+use crate::media::{Attenuation, Bend, Diffusion, Element, FourierWindow, Ledger, Notes, Scratch};
 use crate::settings::{GateSettings, GuideSettings, IndexWindow, Learning, OpticLayer, RefractionSettings, Value};
 use crate::{Optics, OpticsError, OpticsSettings};
 use grapheme_core::check::differentiate;
@@ -10,7 +11,8 @@ use grapheme_core::graph::BatchError;
 use grapheme_core::layers::RoundKind;
 use grapheme_core::network::{Closing, ConfigError, ForwardError, ForwardOptions, StageConfig, Upstream};
 use grapheme_core::{
-    GradientMedium, GraphBatch, GraphTransformNet, Media, NetworkConfig, Scalar, Stream, Vacuum, param,
+    Boundary, GradientMedium, GraphBatch, GraphTransformNet, Media, NetworkConfig, Scalar, Stream, Topology, Vacuum,
+    param,
 };
 use ndarray::Array2;
 use thiserror::Error;
@@ -87,6 +89,61 @@ impl<S: Scalar> Subject<S> {
         let features = medium.carry(&self.net, trace, &morphed, upstream, &mut record, &mut grad);
         Ok((grad, features, record))
     }
+}
+
+/// A linear medium at every boundary of any network: it dims everything, dims high graph frequencies more, and diffuses.
+/// Each part is symmetric, so its transpose is the same parts in reverse order.
+#[derive(Clone, Copy, Debug)]
+pub struct Glass;
+
+impl Glass {
+    fn stack<S>() -> [Element<S>; 3] {
+        let window = Some(FourierWindow { low: 0.5, high: 1.0 });
+        [
+            Element::Attenuation(Attenuation { amplitude: 0.8, window: None }),
+            Element::Attenuation(Attenuation { amplitude: 0.5, window }),
+            Element::Diffusion(Diffusion { rate: 0.2 }),
+        ]
+    }
+
+    fn pass<'a, S: Scalar>(stack: impl Iterator<Item = &'a Element<S>>, topology: &Topology, x: &mut Array2<S>) {
+        let (mut ledger, mut bend, mut scratch) = (Ledger::default(), Bend::default(), Scratch::default());
+        let mut notes = Notes { ledger: &mut ledger, bend: &mut bend, watch: None, scratch: &mut scratch };
+        stack.for_each(|element| element.cross(topology, x, &mut notes));
+    }
+
+    /// `x -> M^T x`, in place.
+    pub fn transpose<S: Scalar>(self, topology: &Topology, x: &mut Array2<S>) {
+        Self::pass(Self::stack().iter().rev(), topology, x);
+    }
+}
+
+impl<S: Scalar> GradientMedium<S> for Glass {
+    type Trace = ();
+
+    fn cross(&self, _: Boundary, topology: &Topology, gradient: &mut Array2<S>, (): &mut ()) {
+        Self::pass(Self::stack().iter(), topology, gradient);
+    }
+}
+
+/// Whether optics without settings give every parameter and every feature the gradient of plain backpropagation, to the bit, in
+/// both precisions.
+///
+/// # Errors
+/// [`ProofError`] if the network cannot be built.
+pub fn vacuum_is_plain(config: &NetworkConfig) -> Result<bool, ProofError> {
+    fn same<S: Scalar>(config: &NetworkConfig) -> Result<bool, ProofError> {
+        let subject = Subject::<S>::new(config, &["abc", "", "xyz"], Closing::Marginalised)?;
+        let optics = Optics::new(OpticsSettings::default(), config, &subject.net, 1)?;
+        let (plain, features, ()) = subject.gradient(&Vacuum)?;
+        let (mut seen, through, _) = subject.gradient(optics.medium())?;
+        let mut equal = features.iter().zip(&through).all(|(a, b)| a.widen().to_bits() == b.widen().to_bits());
+        param::each_pair(&mut seen, &plain, |_, a, b| {
+            equal &= a.iter().zip(b).all(|(a, b)| a.widen().to_bits() == b.widen().to_bits());
+        });
+        Ok(equal)
+    }
+    Ok(same::<f32>(config)? && same::<f64>(config)?)
 }
 
 /// A hypergradient in two ways.

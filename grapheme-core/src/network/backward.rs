@@ -144,7 +144,7 @@ impl<S: Scalar> GraphTransformNet<S> {
     }
 
     /// Embedding, rounds and morphs, and the head.
-    fn layers(&self) -> usize {
+    pub(super) fn layers(&self) -> usize {
         2 + self.stages.iter().map(|stage| stage.rounds.len() + 1).sum::<usize>()
     }
 }

@@ -3,6 +3,7 @@
 use super::{GraphTransformNet, Stage};
 use crate::graph::{GraphBatch, Topology, TopologyError};
 use crate::layers::{DropoutKeys, Layer, Pass, RoundCache, ShapeError};
+use crate::medium::{Boundary, Detour};
 use crate::morph::{Gates, HeadCache, HistoryError, MergeHistory, MorphCache, Plan, Realised, realise};
 use crate::scalar::Scalar;
 use ndarray::Array2;
@@ -86,19 +87,20 @@ pub struct MorphedGraph<S> {
 }
 
 /// What a backward pass needs to know about the forward pass, the merge histories included.
-pub struct Trace<'a, S> {
+pub struct Trace<'a, S: Scalar> {
     pub(super) opened: Opened<'a, S>,
     pub(super) closed: Closed<S>,
 }
 
 /// A forward pass up to the gates of the last morph, before any of its choices: what several closings of one batch share.
-pub struct Opened<'a, S> {
+pub struct Opened<'a, S: Scalar> {
     pub(super) batch: &'a GraphBatch,
     pub(super) dropout: Option<&'a DropoutKeys>,
     /// The last one is not realised here.
     pub(super) stages: Vec<StageTrace<S>>,
     /// For each node that the last morph reads, the node of the batch that it descends from.
     origin: Vec<u32>,
+    detour: Option<&'a dyn Detour<S>>,
 }
 
 /// How one closing was carried out.
@@ -258,11 +260,31 @@ impl<S: Scalar> GraphTransformNet<S> {
     /// [`ForwardError`] if features or plans do not fit the batch.
     pub fn open_features<'a>(
         &self,
-        mut x: Array2<S>,
+        x: Array2<S>,
         batch: &'a GraphBatch,
         options: ForwardOptions<'a>,
     ) -> Result<Opened<'a, S>, ForwardError> {
+        self.open_through(x, batch, options, None)
+    }
+
+    /// The same by a detour, which what is opened goes on to take when it is closed.
+    ///
+    /// # Errors
+    /// [`ForwardError`] if given plans do not fit the batch.
+    pub fn open_through<'a>(
+        &self,
+        mut x: Array2<S>,
+        batch: &'a GraphBatch,
+        options: ForwardOptions<'a>,
+        detour: Option<&'a dyn Detour<S>>,
+    ) -> Result<Opened<'a, S>, ForwardError> {
         let dropout = options.dropout;
+        let mut boundaries = (0..).map(|index| Boundary { index });
+        let mut cross = |topology: &Topology, x: &mut Array2<S>| {
+            if let (Some(detour), Some(boundary)) = (detour, boundaries.next()) {
+                detour.pass(boundary, topology, x);
+            }
+        };
         ShapeError::check("features", &x, [batch.nodes(), self.embedding.table.ncols()])?;
         self.embedding_dropout.apply(&mut x, Pass { topology: batch.topology(), dropout });
         let mut stages = Vec::with_capacity(self.stages.len());
@@ -273,10 +295,11 @@ impl<S: Scalar> GraphTransformNet<S> {
             let stage = &self.stages[stages.len()];
             let topology = shape.take();
             let current = topology.as_ref().unwrap_or(batch.topology());
-            let (rounds, morph) = stage.forward(x, Pass { topology: current, dropout })?;
+            cross(current, &mut x);
+            let (rounds, morph) = stage.forward(x, Pass { topology: current, dropout }, &mut cross)?;
             if stages.len() + 1 == self.stages.len() {
                 stages.push(StageTrace { topology, rounds, morph, realised: None });
-                return Ok(Opened { batch, dropout, stages, origin });
+                return Ok(Opened { batch, dropout, stages, origin, detour });
             }
             let plan = match options.plans {
                 None => Plan::most_probable(&morph.gates),
@@ -308,7 +331,7 @@ impl<S: Scalar> GraphTransformNet<S> {
         let node_origin = |candidate: u32| opened.origin[candidate as usize / slots];
         let candidate_origin: Vec<u32> = (0..morph.targets.len() as u32).map(node_origin).collect();
         let candidate_offsets: Vec<u32> = current.offsets().iter().map(|&o| o * slots as u32).collect();
-        let (realised, closing, topology, x, kept) = match choice {
+        let (realised, closing, topology, mut x, kept) = match choice {
             Choice::Open => {
                 let topology = Topology::chains(candidate_offsets.windows(2).map(|o| (o[1] - o[0]) as usize))?;
                 let kept = (0..morph.targets.len() as u32).collect();
@@ -322,6 +345,9 @@ impl<S: Scalar> GraphTransformNet<S> {
             }
         };
         let origin: Vec<u32> = kept.iter().map(|&c| candidate_origin[c as usize]).collect();
+        if let Some(detour) = opened.detour {
+            detour.pass(Boundary { index: self.layers() - 2 }, &topology, &mut x);
+        }
         let can_copy = |row: usize| opened.batch.cluster(origin[row] as usize).is_some();
         let (log_label, head) = self.head.forward(x, can_copy)?;
         let morphed = MorphedGraph {
@@ -355,11 +381,17 @@ fn carry_out<S: Scalar>(
 }
 
 impl<S: Scalar> Stage<S> {
-    fn forward(&self, mut x: Array2<S>, pass: Pass<'_>) -> Result<(Vec<RoundCache<S>>, MorphCache<S>), ShapeError> {
+    fn forward(
+        &self,
+        mut x: Array2<S>,
+        pass: Pass<'_>,
+        cross: &mut impl FnMut(&Topology, &mut Array2<S>),
+    ) -> Result<(Vec<RoundCache<S>>, MorphCache<S>), ShapeError> {
         let mut caches = Vec::with_capacity(self.rounds.len());
         for round in &self.rounds {
             let (y, cache) = round.forward(x, pass)?;
             x = y;
+            cross(pass.topology, &mut x);
             caches.push(cache);
         }
         Ok((caches, self.morph.forward(x, pass.topology)?))

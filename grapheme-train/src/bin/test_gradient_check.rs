@@ -2,10 +2,12 @@
 
 use anyhow::{Result, bail, ensure};
 use clap::Parser;
-use grapheme_core::Vacuum;
+use grapheme_core::{Boundary, GradientMedium, Scalar, Topology, Vacuum};
+use grapheme_optics::proof::{Glass, Slope, hypergradients, learners, three_rounds, vacuum_is_plain};
 use grapheme_train::output::{conclude, print, tell};
-use grapheme_train::proof::gradient_check::{Outcome, Settings, check};
+use grapheme_train::proof::gradient_check::{Checked, Outcome, Settings, check};
 use indicatif::{ProgressBar, ProgressStyle};
+use ndarray::Array2;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -18,8 +20,11 @@ use std::time::Instant;
 /// loss, as straight-through, is the derivative of a surrogate, and that is checked: compare_estimators says how far it
 /// is from the gradient of an expectation. The error of a derivative is
 /// |a - n| / max(|a|, |n|, 0.01 x root mean square of its block). An error of 1% is planted in every block of the gradient
-/// and at every boundary between layers, and must be caught; the f32 gradient is compared with the f64 one. The exit code
-/// is 0 only if all of this holds.
+/// and at every boundary between layers, and must be caught; the f32 gradient is compared with the f64 one.
+///
+/// Then the same behind a linear medium at every boundary, which is the derivative of a loss too, for the pathwise combinations;
+/// a vacuum against plain backpropagation, to the bit; and the hypergradients of gates and of shares of light guides against
+/// finite differences of two real steps. The exit code is 0 only if all of this holds.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
@@ -60,11 +65,48 @@ struct Figures {
     f32_tolerance: f64,
     faults_planted: usize,
     faults_caught: usize,
+    media: MediaFigures,
     combinations: usize,
     not_defined: usize,
     seeds: u64,
     seconds: f64,
     passed: bool,
+}
+
+/// What was found of media.
+#[derive(Serialize)]
+struct MediaFigures {
+    checked: usize,
+    max_rel_err: f64,
+    faults_planted: usize,
+    faults_caught: usize,
+    vacuum_is_plain: bool,
+    hypergradients: usize,
+    hypergradient_max_rel_err: f64,
+    hypergradient_tolerance: f64,
+}
+
+/// The largest relative error of a hypergradient that passes.
+const SLOPE_TOLERANCE: f64 = 1e-5;
+
+/// The seeds at most that media are checked with: their inputs take turns over three.
+const MEDIA_SEEDS: u64 = 3;
+
+/// Optics' linear medium with its transpose.
+struct Transposed(Glass);
+
+impl<S: Scalar> GradientMedium<S> for Transposed {
+    type Trace = ();
+
+    fn cross(&self, boundary: Boundary, topology: &Topology, gradient: &mut Array2<S>, (): &mut ()) {
+        self.0.cross(boundary, topology, gradient, &mut ());
+    }
+}
+
+impl Checked for Transposed {
+    fn transpose(&self, _: Boundary, topology: &Topology, x: &mut Array2<f64>) {
+        self.0.transpose(topology, x);
+    }
 }
 
 fn main() -> ExitCode {
@@ -76,10 +118,12 @@ fn run(cli: Cli) -> Result<()> {
     ensure!(tolerance > 0.0 && tolerance.is_finite(), "--tolerance {tolerance}: it must be a positive number");
     let settings = Settings { seeds, seed, threads, tolerance, filter, ..Settings::default() };
     let clock = Instant::now();
-    let outcome = watch(&settings)?;
+    let outcome = watch(&settings, &Vacuum)?;
+    let mut complaints = outcome.complaints();
+    let media = media(&settings, &mut complaints)?;
     let seconds = clock.elapsed().as_secs_f64();
-    let complaints = outcome.complaints();
-    let figures = figures(&outcome, seeds, seconds);
+    let mut figures = figures(&outcome, media, seeds, seconds);
+    figures.passed = complaints.is_empty();
     let mut said = String::new();
     if json {
         writeln!(said, "{}", serde_json::to_string(&figures)?)?;
@@ -91,6 +135,16 @@ fn run(cli: Cli) -> Result<()> {
             "\n{checked} numbers checked in {seconds:.1} s, max relative error {max_rel_err:.2e} (f32 {f32_max_rel_err:.2e}), \
              {faults_caught} of {faults_planted} planted faults caught"
         )?;
+        let MediaFigures { checked, max_rel_err, faults_planted, faults_caught, .. } = figures.media;
+        writeln!(
+            said,
+            "behind a linear medium {checked} numbers, max relative error {max_rel_err:.2e}, {faults_caught} of \
+             {faults_planted} planted faults caught; vacuum {} plain backpropagation; {} hypergradients, max relative \
+             error {:.2e}",
+            if figures.media.vacuum_is_plain { "is" } else { "is NOT" },
+            figures.media.hypergradients,
+            figures.media.hypergradient_max_rel_err
+        )?;
     }
     // A reader that has left does not make what failed a success.
     let printed = print(&said);
@@ -101,10 +155,10 @@ fn run(cli: Cli) -> Result<()> {
 }
 
 /// Runs the check behind a progress bar; where standard error is no terminal, ten lines.
-fn watch(settings: &Settings) -> Result<Outcome> {
+fn watch(settings: &Settings, medium: &impl Checked) -> Result<Outcome> {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} cases  {eta} left")?;
     let bar = ProgressBar::new(0).with_style(style);
-    let outcome = check(settings, &Vacuum, |done, all| {
+    let outcome = check(settings, medium, |done, all| {
         if bar.is_hidden() {
             if done * 10 / all > (done - 1) * 10 / all {
                 tell(&format!("{done}/{all} cases"));
@@ -118,7 +172,42 @@ fn watch(settings: &Settings) -> Result<Outcome> {
     Ok(outcome?)
 }
 
-fn figures(outcome: &Outcome, seeds: u64, seconds: f64) -> Figures {
+/// Checks media, and adds what speaks against them to the complaints.
+fn media(settings: &Settings, complaints: &mut Vec<String>) -> Result<MediaFigures> {
+    let seeds = settings.seeds.min(MEDIA_SEEDS);
+    let filter = if settings.filter.is_empty() { "/pathwise/".to_owned() } else { settings.filter.clone() };
+    let outcome = watch(&Settings { seeds, filter, ..settings.clone() }, &Transposed(Glass))?;
+    complaints.extend(outcome.complaints().into_iter().map(|complaint| format!("behind a medium: {complaint}")));
+    let config = three_rounds();
+    let vacuum_is_plain = vacuum_is_plain(&config)?;
+    if !vacuum_is_plain {
+        complaints.push("the gradient in a vacuum is not that of plain backpropagation, to the bit".to_owned());
+    }
+    let (mut count, mut worst) = (0, 0.0_f64);
+    for (name, settings) in learners() {
+        for slope in hypergradients(&settings, &config)? {
+            let Slope { name: place, analytic, numeric } = &slope;
+            count += 1;
+            worst = worst.max(slope.error());
+            if slope.error() > SLOPE_TOLERANCE {
+                complaints.push(format!("hypergradient of {place} in {name}: {analytic:e}, numerically {numeric:e}"));
+            }
+        }
+    }
+    let faults = outcome.faults();
+    Ok(MediaFigures {
+        checked: outcome.checked(),
+        max_rel_err: outcome.max_rel_err(),
+        faults_planted: faults.planted,
+        faults_caught: faults.caught,
+        vacuum_is_plain,
+        hypergradients: count,
+        hypergradient_max_rel_err: worst,
+        hypergradient_tolerance: SLOPE_TOLERANCE,
+    })
+}
+
+fn figures(outcome: &Outcome, media: MediaFigures, seeds: u64, seconds: f64) -> Figures {
     let faults = outcome.faults();
     let not_defined = outcome.combinations.iter().filter(|one| one.combination.undefined().is_some()).count();
     Figures {
@@ -129,6 +218,7 @@ fn figures(outcome: &Outcome, seeds: u64, seconds: f64) -> Figures {
         f32_tolerance: outcome.single_tolerance,
         faults_planted: faults.planted,
         faults_caught: faults.caught,
+        media,
         combinations: outcome.combinations.len() - not_defined,
         not_defined,
         seeds,

@@ -154,7 +154,7 @@ fn open<'a, S: Scalar>(net: &GraphTransformNet<S>, task: Task<'a>) -> Result<Ope
     Ok(opened)
 }
 
-struct Judge<'a, S> {
+struct Judge<'a, S: Scalar> {
     net: &'a GraphTransformNet<S>,
     objective: &'a Objective,
     task: Task<'a>,

@@ -32,7 +32,7 @@ use crate::objective::{Objective, Task};
 use grapheme_core::layers::DropoutKeys;
 use grapheme_core::morph::{Gates, GatesGradient, Plan};
 use grapheme_core::network::{Choice, Closing, ForwardError, ForwardOptions, Opened, Seam, Trace};
-use grapheme_core::{GradientMedium, GraphTransformNet, Scalar};
+use grapheme_core::{Detour, GradientMedium, GraphTransformNet, Scalar};
 use ndarray::Array2;
 use thiserror::Error;
 
@@ -66,10 +66,10 @@ impl<S: Scalar> Estimate<S> {
         objective: &Objective,
         task: Task<'_>,
     ) -> Result<Surrogate, EstimateError> {
-        self.surrogate_from(net.embedding.forward(task.batch), net, objective, task)
+        self.surrogate_from(net.embedding.forward(task.batch), net, objective, task, None)
     }
 
-    /// The same from given features of the nodes.
+    /// The same from given features of the nodes, by a detour.
     ///
     /// # Errors
     /// [`EstimateError`] if the network or the features do not fit what was held.
@@ -79,9 +79,10 @@ impl<S: Scalar> Estimate<S> {
         net: &GraphTransformNet<S>,
         objective: &Objective,
         task: Task<'_>,
+        detour: Option<&dyn Detour<S>>,
     ) -> Result<Surrogate, EstimateError> {
         let options = ForwardOptions { plans: Some(&self.earlier), ..ForwardOptions::realised() };
-        let opened = net.open_features(features, task.batch, options)?;
+        let opened = net.open_through(features, task.batch, options, detour)?;
         self.held.surrogate(net, &opened, objective, task)
     }
 }

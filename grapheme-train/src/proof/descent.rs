@@ -279,7 +279,7 @@ impl<'a> Descent<'a> {
     /// The loss from given features under the plans of an estimate.
     fn loss_from(&self, features: Array2<f64>, estimate: &Estimate<f64>) -> Result<f64, ProofError> {
         let Pairs { objective, .. } = self.pairs;
-        let found = estimate.surrogate_from(features, &self.net, objective, self.pairs.task())?;
+        let found = estimate.surrogate_from(features, &self.net, objective, self.pairs.task(), None)?;
         Ok(found.values.iter().sum())
     }
 

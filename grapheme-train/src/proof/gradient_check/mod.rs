@@ -2,6 +2,8 @@
 //!
 //! Problem: a [`Combination`] and a seed, which give a network, a batch of three graphs and, under
 //! [`Pathwise`](crate::estimator::Pathwise), the plans that are held fixed. Method: [`grapheme_core::check`], in `f64`.
+//! A medium that is linear makes the backward pass the derivative of another loss, in which what crosses a boundary goes
+//! `h -> h0 + M^T (h - h0)`, with h0 the features at the place of the derivative: so media are checked as well ([`Checked`]).
 //! Answer: an [`Outcome`]. The check is itself checked: an error of 1% is planted in each block of the gradient, and in the
 //! backward pass at each boundary between layers, and all must be caught.
 
@@ -16,15 +18,26 @@ use crate::estimator::EstimateError;
 use crate::lanes::{Lanes, ThreadsError};
 use crate::loss::LossError;
 use case::Inputs;
-use grapheme_core::GradientMedium;
 use grapheme_core::check::{NumericGradient, Report};
 use grapheme_core::network::{ConfigError, ForwardError};
+use grapheme_core::{Boundary, GradientMedium, Topology, Vacuum};
+use ndarray::Array2;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use subject::{Gradient, Subject};
 use thiserror::Error;
 
 /// What a planted fault multiplies a gradient by.
 const FAULT: f64 = 1.01;
+
+/// A linear medium with its transpose, and so one whose backward pass finite differences can judge.
+pub trait Checked: GradientMedium<f64> + GradientMedium<f32> {
+    /// `x -> M^T x`, in place, for the map `M` that gradients cross at `boundary`.
+    fn transpose(&self, boundary: Boundary, topology: &Topology, x: &mut Array2<f64>);
+}
+
+impl Checked for Vacuum {
+    fn transpose(&self, _: Boundary, _: &Topology, _: &mut Array2<f64>) {}
+}
 
 /// What to check, and how strictly.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,17 +134,17 @@ impl From<ForwardError> for Reason {
     }
 }
 
-/// Checks the backward pass behind `medium`, which is wrong unless it is a vacuum. `hear(done, all)` is told of progress,
-/// in any order and from any thread.
+/// Checks the backward pass behind `medium`. `hear(done, all)` is told of progress, in any order and from any thread.
 ///
 /// Each case takes about ten evaluations of its loss a number: some seconds of one core a combination of ten seeds.
 ///
 /// # Errors
 /// [`CheckError`] if a case has no derivative to check. A wrong derivative is no error, it is in the outcome.
-pub fn check<M>(settings: &Settings, medium: &M, hear: impl Fn(usize, usize) + Sync) -> Result<Outcome, CheckError>
-where
-    M: GradientMedium<f64> + GradientMedium<f32>,
-{
+pub fn check<M: Checked>(
+    settings: &Settings,
+    medium: &M,
+    hear: impl Fn(usize, usize) + Sync,
+) -> Result<Outcome, CheckError> {
     let all = Combination::all();
     let wanted: Vec<Combination> =
         all.iter().copied().filter(|combination| combination.to_string().contains(&settings.filter)).collect();
@@ -169,13 +182,15 @@ struct Finding {
 }
 
 /// Combinations that share their loss share the finite differences.
-fn examine<M>(group: &[Combination], seed: u64, settings: &Settings, medium: &M) -> Result<Vec<Finding>, CheckError>
-where
-    M: GradientMedium<f64> + GradientMedium<f32>,
-{
+fn examine<M: Checked>(
+    group: &[Combination],
+    seed: u64,
+    settings: &Settings,
+    medium: &M,
+) -> Result<Vec<Finding>, CheckError> {
     let inputs = Inputs::of_seed(seed);
     let subject = Subject::new(group[0], seed)?;
-    let numeric = subject.numeric(&group[0].objective(inputs))?;
+    let numeric = subject.numeric(&group[0].objective(inputs), medium)?;
     let single_net = subject.net_in::<f32>(group[0])?;
     let finding = |&combination: &Combination| {
         let objective = combination.objective(inputs);

@@ -1,16 +1,19 @@
 //! One network on one batch, and its gradient in two ways: by the backward pass and by finite differences.
 
 use super::case::{Combination, Inputs, THRESHOLDS};
-use super::{CheckError, Reason};
+use super::{CheckError, Checked, Reason};
 use crate::estimator::{Crossing, Estimate, EstimateError, Surrogate};
 use crate::labelling::Labelling;
 use crate::objective::{Objective, Task};
 use grapheme_core::check::NumericGradient;
 use grapheme_core::network::ConfigError;
-use grapheme_core::{Boundary, GradientMedium, GraphBatch, GraphTransformNet, Scalar, Stream, Topology, Vacuum, param};
+use grapheme_core::{
+    Boundary, Detour, GradientMedium, GraphBatch, GraphTransformNet, Scalar, Stream, Topology, Vacuum, param,
+};
 use ndarray::Array2;
 use rand::RngExt;
 use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 
 /// The block of the input features, beside the names of parameters.
 pub(super) const FEATURES: &str = "features";
@@ -115,8 +118,15 @@ impl Subject {
     }
 
     /// The gradient of the estimator's surrogate by finite differences: of the loss, choices held fixed, where nothing is
-    /// certain or sampled.
-    pub(super) fn numeric(&self, objective: &Objective) -> Result<NumericGradient, CheckError> {
+    /// certain or sampled. What a medium does to gradients, its transpose does here to features.
+    pub(super) fn numeric<M: Checked>(&self, objective: &Objective, medium: &M) -> Result<NumericGradient, CheckError> {
+        let twin = Twin { medium, straight: Mutex::default() };
+        let from = |features: Array2<f64>, net: &GraphTransformNet<f64>| {
+            twin.begin();
+            self.total_of(self.estimate.surrogate_from(features, net, objective, self.task(), Some(&twin)))
+        };
+        // The first pass shows what features are straight.
+        from(self.net.embedding.forward(&self.batch), &self.net).map_err(|reason| self.fail(reason))?;
         // Finite differences know no errors: the first is kept, and the loss is no number from then on.
         let error = RefCell::new(None);
         let value = |loss: Result<f64, Reason>| {
@@ -128,13 +138,13 @@ impl Subject {
         let parameters = NumericGradient::of_model(
             &self.net,
             |name, i| self.reaches(name, i),
-            |net| value(self.total_of(self.estimate.surrogate(net, objective, self.task()))),
+            |net| value(from(net.embedding.forward(&self.batch), net)),
         );
         let features = self.net.embedding.forward(&self.batch);
         let (shape, flat) = (features.dim(), features.into_raw_vec_and_offset().0);
         let features = NumericGradient::of_slice(FEATURES, &flat, |x| {
             let x = Array2::from_shape_vec(shape, x.to_vec()).expect("as many numbers as before");
-            value(self.total_of(self.estimate.surrogate_from(x, &self.net, objective, self.task())))
+            value(from(x, &self.net))
         });
         match error.into_inner() {
             Some(reason) => Err(self.fail(reason)),
@@ -192,6 +202,41 @@ fn network(combination: Combination, seed: u64, attempt: u64) -> Result<GraphTra
         }
     });
     Ok(net)
+}
+
+/// The forward twin of a medium: `h -> h0 + M^T (h - h0)`.
+struct Twin<'a, M> {
+    medium: &'a M,
+    straight: Mutex<Straight>,
+}
+
+/// The features h0 of all crossings, in their order, and which is next. A morph that is closed several times is left as often.
+#[derive(Default)]
+struct Straight {
+    features: Vec<Array2<f64>>,
+    next: usize,
+}
+
+impl<M> Twin<'_, M> {
+    fn begin(&self) {
+        self.straight.lock().unwrap_or_else(PoisonError::into_inner).next = 0;
+    }
+}
+
+impl<M: Checked> Detour<f64> for Twin<'_, M> {
+    fn pass(&self, boundary: Boundary, topology: &Topology, features: &mut Array2<f64>) {
+        let mut straight = self.straight.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = straight.next;
+        straight.next += 1;
+        match straight.features.get(at) {
+            None => straight.features.push(features.clone()),
+            Some(straight) => {
+                *features -= straight;
+                self.medium.transpose(boundary, topology, features);
+                *features += straight;
+            }
+        }
+    }
 }
 
 /// The medium under test, with a fault at one boundary; notes what arrives at the features.

@@ -24,6 +24,47 @@ impl<S: Scalar> GradientMedium<S> for Wrong {
     }
 }
 
+impl Checked for Wrong {
+    fn transpose(&self, _: Boundary, _: &Topology, _: &mut Array2<f64>) {}
+}
+
+/// A linear medium that is not its own transpose: it mixes features. `exact` says whether it knows its transpose.
+struct Mixing {
+    exact: bool,
+}
+
+/// `g A`, or `g A^T`.
+fn mix<S: Scalar>(g: &mut Array2<S>, transposed: bool) {
+    let d = g.ncols();
+    let entry = |(i, j): (usize, usize)| S::lit(if i == j { 0.9 } else { 0.1 * (1 + i) as f64 - 0.05 * j as f64 });
+    let a = Array2::from_shape_fn((d, d), |(i, j)| entry(if transposed { (j, i) } else { (i, j) }));
+    *g = g.dot(&a);
+}
+
+impl<S: Scalar> GradientMedium<S> for Mixing {
+    type Trace = ();
+
+    fn cross(&self, _: Boundary, _: &Topology, gradient: &mut Array2<S>, (): &mut ()) {
+        mix(gradient, false);
+    }
+}
+
+impl Checked for Mixing {
+    fn transpose(&self, _: Boundary, _: &Topology, x: &mut Array2<f64>) {
+        mix(x, self.exact);
+    }
+}
+
+#[test]
+fn through_a_linear_medium_the_pass_is_the_derivative_by_its_transpose() {
+    for filter in ["words/monotone/pathwise/two-stages", "words/monotone/reinforce/gated", "marginal/recurrent"] {
+        let outcome = check(&settings(filter), &Mixing { exact: true }, |_, _| ()).unwrap();
+        assert!(outcome.passed(), "{filter}\n{outcome}\n{:?}", outcome.complaints());
+        let outcome = check(&settings(filter), &Mixing { exact: false }, |_, _| ()).unwrap();
+        assert!(!outcome.passed(), "{filter}: a medium that is not the transpose it claims");
+    }
+}
+
 #[test]
 fn a_wrong_backward_fails_below_the_place_where_it_is_wrong() {
     let settings = settings("words/monotone/pathwise/gated");
@@ -114,7 +155,8 @@ fn an_alignment_that_did_not_converge_is_an_error() {
     let (subject, mut objective, _) = case("words/sinkhorn-implicit/marginal/gated", 1);
     let Assignment::Sinkhorn(sinkhorn) = &mut objective.loss.aligner else { panic!("a Sinkhorn combination") };
     sinkhorn.max_iterations = 2;
-    let numeric = subject.numeric(&objective).unwrap_err().to_string();
+    let Err(numeric) = subject.numeric(&objective, &Vacuum) else { panic!("converged") };
+    let numeric = numeric.to_string();
     assert!(numeric.contains("words/sinkhorn-implicit/marginal/gated/1: 3 alignments did not converge"), "{numeric}");
     assert!(subject.gradient(&subject.net, &objective, &Vacuum, None).is_err());
 }

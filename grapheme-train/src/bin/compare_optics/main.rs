@@ -1,6 +1,8 @@
 //! The classic pipeline against gradient media, on the same data, seeds and budget.
 
-use anyhow::{Context, Result, anyhow};
+mod zspace;
+
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Parser;
 use grapheme_core::layers::{DropoutKeys, RoundKind};
 use grapheme_core::network::StageConfig;
@@ -28,7 +30,8 @@ use std::process::ExitCode;
 /// over the boundaries.
 ///
 /// With --deep the network is that many plain rounds without residual connections, where gradients vanish or explode by
-/// themselves. Exit code 0 only if every way stayed finite at some rate.
+/// themselves. With --zspace a training that is half over goes on by damped rays of light over its loss, within the subspace of
+/// its path, against gradient descent for as many evaluations. Exit code 0 only if every way stayed finite at some rate.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
@@ -44,6 +47,12 @@ struct Cli {
     /// Rounds without residual connections, instead of the preset's network
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=512))]
     deep: Option<u16>,
+    /// Dimensions of the subspace in which rays are traced, in place of the comparison of media
+    #[arg(long, conflicts_with = "only", value_parser = clap::value_parser!(u16).range(1..=64))]
+    zspace: Option<u16>,
+    /// Evaluations of the loss that each method has, with --zspace
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(2..))]
+    evaluations: u32,
     /// Features a node
     #[arg(long, default_value_t = 32)]
     width: usize,
@@ -74,7 +83,8 @@ const EXAMPLES: &str = "\
 Examples:
   compare_optics --data data/generated --seeds 3
   compare_optics --train hun_train.tsv --dev hun_dev.tsv --width 64 --steps 600
-  compare_optics --data data/drop_last --deep 48 --steps 200 --json";
+  compare_optics --data data/drop_last --deep 48 --steps 200 --json
+  compare_optics --data data/generated --zspace 8 --steps 200 --examples 256 --seeds 3";
 
 /// How one way of training moves the weights.
 #[derive(Clone, Copy, PartialEq)]
@@ -93,7 +103,7 @@ struct Way {
 }
 
 fn ways() -> Vec<Way> {
-    let (sgd, banded) = ([0.01, 0.03, 0.1, 0.3, 1.0, 3.0], [3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1]);
+    let (sgd, banded) = ([0.01, 0.03, 0.1, 0.3, 1.0, 3.0], [1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3]);
     let adamw = [3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1];
     let vacuum = OpticsSettings::default();
     let band = BandSettings { boundaries: None, low: 1e-3, high: 4e-3 };
@@ -179,6 +189,9 @@ fn run(cli: &Cli) -> Result<()> {
         prepared.config.model.network.stages = vec![StageConfig { rounds, slots }];
     }
     let mut lanes = Lanes::new(usize::from(cli.threads))?;
+    if let Some(rank) = cli.zspace {
+        return rays(cli, &prepared, usize::from(rank), &mut lanes);
+    }
     let mut rows = Vec::new();
     for way in ways().into_iter().filter(|way| cli.only.as_ref().is_none_or(|only| way.name.contains(only.as_str()))) {
         rows.push(compare(cli, &prepared, &way, &mut lanes)?);
@@ -192,6 +205,25 @@ fn run(cli: &Cli) -> Result<()> {
     print(&said)?;
     let broken = rows.iter().find(|row| !row.loss[0].is_finite());
     broken.map_or(Ok(()), |row| Err(anyhow!("{}: the loss is not finite at any learning rate", row.name)))
+}
+
+/// The comparison of rays with descent.
+fn rays(cli: &Cli, prepared: &Prepared, rank: usize, lanes: &mut Lanes<GraphTransformNet<f32>>) -> Result<()> {
+    let rows = zspace::compare(cli, prepared, rank, cli.evaluations as usize, lanes)?;
+    let mut said = String::new();
+    if cli.json {
+        writeln!(said, "{}", serde_json::to_string(&rows)?)?;
+    } else {
+        writeln!(said, "{:<24} {:>8} {:>17} {:>17}", "way", "rate", "loss", "dev WER")?;
+        for zspace::Row { name, rate, loss, wer } in &rows {
+            let (loss, wer) = (format!("{:.4} +- {:.3}", loss[0], loss[1]), format!("{:.2} +- {:.2}", wer[0], wer[1]));
+            writeln!(said, "{name:<24} {rate:>8} {loss:>17} {wer:>17}")?;
+        }
+    }
+    print(&said)?;
+    let broken = rows.iter().find(|row| !row.loss[0].is_finite());
+    ensure!(broken.is_none(), "a loss is not finite at any rate: {}", broken.map_or("", |row| row.name));
+    Ok(())
 }
 
 /// Figures of all ways; then, seed 1, how their losses fell and what energy a row they had from the loss (right) to the input.
