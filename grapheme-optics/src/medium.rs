@@ -173,7 +173,7 @@ impl<S: Scalar> Medium<S> {
         let Some(surface) = self.surfaces.get(index) else { return };
         let mut crossing = Crossing::new(index, re.nrows());
         if self.residual.get(index + 1) == Some(&true) && record.above.dim() == re.dim() {
-            crossing.meets(re, &record.above);
+            crossing.meets(re, im.as_ref(), &record.above);
         }
         for &(guide, phase) in &surface.arriving {
             if let Some(i) = record.lights.iter().position(|light| light.guide == guide) {
@@ -256,16 +256,18 @@ impl<S: Scalar> Crossing<S> {
         }
     }
 
-    /// `sum` is that of the route past the layer, `direct`, and the one through it.
-    fn meets(&mut self, sum: &Array2<S>, direct: &Array2<S>) {
+    /// `sum` is that of the route past the layer, `direct`, and the one through it. Of imaginary parts only the sum is known,
+    /// which counts as one route.
+    fn meets(&mut self, sum: &Array2<S>, im: Option<&Array2<S>>, direct: &Array2<S>) {
         let (mut whole, mut past, mut overlap) = (0.0, 0.0, 0.0);
         for (sum, direct) in slices(sum).zip(slices(direct)) {
             whole += dot(sum, sum).widen();
             past += dot(direct, direct).widen();
             overlap += dot(sum, direct).widen();
         }
-        self.together += whole;
-        self.apart += past + (whole + past - 2.0 * overlap).max(0.0);
+        let imaginary = im.map_or(0.0, energy);
+        self.together = whole + imaginary;
+        self.apart = past + (whole + past - 2.0 * overlap).max(0.0) + imaginary;
     }
 
     /// The energies behind, measured anew.
@@ -297,8 +299,12 @@ impl<S: Scalar> Crossing<S> {
             }
         }
         let arrived = own + 2.0 * overlap;
-        self.together += before + arrived;
-        self.apart += before + own;
+        // Where a layer's two routes met already, the guide is one more.
+        if self.apart == 0.0 {
+            self.apart = before;
+        }
+        self.together = before + arrived;
+        self.apart += own;
         self.ledger.arrived += arrived;
         self.ledger.incoming -= arrived;
     }

@@ -1,7 +1,13 @@
-//! Each complaint is found where it was planted, and a healthy run gets none.
+//! Each complaint is found where it was planted, and a healthy run gets none: first in figures that were made up, then in
+//! the telemetry of networks that were spoilt.
 
-use grapheme_core::BoundaryFigures;
+use grapheme_core::layers::RoundKind;
+use grapheme_core::network::{ForwardOptions, StageConfig, Upstream};
+use grapheme_core::{
+    BoundaryFigures, GradientMedium, GraphBatch, GraphTransformNet, Media, NetworkConfig, Stream, param,
+};
 use grapheme_optics::diagnosis::{Complaint, Verdict, diagnose};
+use grapheme_optics::{Layout, Optics, OpticsSettings};
 
 const BOUNDARIES: usize = 6;
 const STEPS: u64 = 40;
@@ -148,4 +154,131 @@ fn what_is_no_number_is_told() {
         "layer-0",
         39,
     );
+}
+
+const STEADY: RoundKind = RoundKind::Gated { distance: 1 };
+const PLAIN: RoundKind = RoundKind::Plain { distance: 1 };
+
+/// What is said of a network under media, by the telemetry of 24 backward passes over other texts each; `spoil` changes its
+/// weights before a step.
+fn seen(rounds: &[RoundKind], media: &str, spoil: impl Fn(u64, &mut GraphTransformNet<f64>)) -> Vec<Verdict> {
+    let stages = vec![StageConfig { rounds: rounds.to_vec(), slots: 2 }];
+    let config = NetworkConfig { width: 16, stages, ..NetworkConfig::tiny(4) };
+    let healthy = GraphTransformNet::<f64>::new(&config, 3).unwrap();
+    let settings: OpticsSettings = serde_json::from_str(media).unwrap();
+    let mut optics = Optics::new(settings, &config, &healthy, 3).unwrap();
+    let mut step = |step: u64| {
+        let mut net = healthy.clone();
+        spoil(step, &mut net);
+        let texts: Vec<String> =
+            (0..4).map(|i| ["az", "bók", "ceruza", "dió"][i].repeat(1 + (step as usize + i) % 3)).collect();
+        let batch = GraphBatch::from_texts(&texts).unwrap();
+        let (morphed, trace) = net.forward(&batch, ForwardOptions::marginalised()).unwrap();
+        let mut upstream = Upstream::zeros(&morphed);
+        for (i, (d, l)) in upstream.log_label.iter_mut().zip(&morphed.log_label).enumerate() {
+            *d = if l.is_finite() { Stream::new(step).at(i as u64) as f64 / u64::MAX as f64 - 0.5 } else { 0.0 };
+        }
+        let (mut record, mut grad) = (<_ as Default>::default(), param::zeros_like(&net));
+        optics.medium().carry(&net, trace, &morphed, upstream, &mut record, &mut grad);
+        (step, optics.observe(vec![record]))
+    };
+    let told: Vec<(u64, Vec<BoundaryFigures>)> = (1..=24).map(&mut step).collect();
+    let told: Vec<_> = told.iter().map(|(step, figures)| (*step, figures.as_slice())).collect();
+    diagnose(&told, &Layout::of(&config).layers)
+}
+
+/// Multiplies the weights whose name ends so.
+fn times(net: &mut GraphTransformNet<f64>, name: &str, factor: f64) {
+    let mut hit = false;
+    param::each_mut(net, |found, _, values: &mut [f64]| {
+        if found.contains(name) {
+            hit = true;
+            values.iter_mut().for_each(|x| *x *= factor);
+        }
+    });
+    assert!(hit, "no parameter has {name} in its name");
+}
+
+#[test]
+fn a_healthy_network_gets_no_complaint() {
+    assert_eq!(seen(&[STEADY; 6], "{}", |_, _| {}), []);
+    // Nor does one under mild glass.
+    let glass =
+        r#"{"layers": [{"transparency": 0.8, "diffusion": 0.1}], "indices": [{"layers": [2, 3], "index": 1.2}]}"#;
+    assert_eq!(seen(&[STEADY; 6], glass, |_, _| {}), []);
+}
+
+#[test]
+fn a_network_that_was_cut_in_two_is_dead_below_the_cut() {
+    let found = seen(&[PLAIN; 4], "{}", |step, net| {
+        if step >= 1 {
+            times(net, "rounds.2.project.weight", 0.0);
+        }
+    });
+    only(&found, Complaint::Dead, 2, "stages.0.rounds.1", 1);
+}
+
+#[test]
+fn a_network_whose_layers_hardly_listen_vanishes() {
+    // What a layer writes is nearly its bias, so little of the gradient finds a way through; a single layer is not steep.
+    let deaf = |step: u64, net: &mut GraphTransformNet<f64>| {
+        if step >= 7 {
+            param::each_mut(net, |name, _, values: &mut [f64]| {
+                if name.ends_with("project.bias") {
+                    values.iter_mut().enumerate().for_each(|(i, x)| *x = if i % 2 == 0 { 1.0 } else { -1.0 });
+                }
+            });
+        }
+    };
+    let found = seen(&[PLAIN; 14], "{}", deaf);
+    only(&found, Complaint::Vanishing, 0, "embedding", 7);
+    assert!(found[0].advice.contains("energy_band") && found[0].figure > 1e6, "{:?}", found[0]);
+    // And the cures that are named are some. Residual connections sum up such biases, which the morph then complains of.
+    assert!(seen(&[STEADY; 14], "{}", deaf).iter().all(|verdict| verdict.complaint == Complaint::Fades));
+    assert_eq!(seen(&[PLAIN; 14], r#"{"energy_band": {"low": 1e-3, "high": 4e-3}}"#, deaf), []);
+}
+
+#[test]
+fn a_network_whose_gates_are_too_sharp_explodes() {
+    // A steep sigmoid turns small differences into large ones, layer after layer.
+    let sharp = |step: u64, net: &mut GraphTransformNet<f64>| {
+        if step >= 5 {
+            param::each_mut(net, |name, shape, values: &mut [f64]| {
+                if name.ends_with("gather.weight") {
+                    let columns = shape[1];
+                    let gates = values.iter_mut().enumerate().filter(|(i, _)| i % columns >= columns / 2);
+                    gates.for_each(|(_, x)| *x *= 40.0);
+                }
+            });
+        }
+    };
+    let found = seen(&[PLAIN; 24], "{}", sharp);
+    only(&found, Complaint::Exploding, 0, "embedding", 5);
+    assert!(found[0].advice.contains("energy_band") && found[0].figure > 1e6, "{:?}", found[0]);
+    assert_eq!(seen(&[PLAIN; 24], r#"{"energy_band": {"low": 1e-3, "high": 4e-3}}"#, sharp), []);
+}
+
+#[test]
+fn a_gate_that_is_all_but_closed_is_told_from_glass() {
+    let gates = r#"{"gates": {"boundaries": [2, 2], "rate": 0.1, "initial": 0.001}}"#;
+    let found = seen(&[STEADY; 6], gates, |_, _| {});
+    only(&found, Complaint::Closed, 2, "stages.0.rounds.1", 1);
+    assert!(found[0].advice.contains("gates.rate") && (found[0].figure - 1e-3).abs() < 1e-9, "{:?}", found[0]);
+    let glass = r#"{"layers": [{"boundaries": [2, 2], "steps": [9, 99], "absorption": 7}]}"#;
+    let found = seen(&[STEADY; 6], glass, |_, _| {});
+    only(&found, Complaint::Closed, 2, "stages.0.rounds.1", 9);
+    assert!(found[0].advice.contains("absorption") && (found[0].figure - (-7_f64).exp()).abs() < 1e-9);
+}
+
+#[test]
+fn a_guide_against_its_own_route_is_a_conflict() {
+    // Rounds that say little pass a gradient on nearly as it came. Half of it goes by a guide, turned around.
+    let quiet = |_, net: &mut GraphTransformNet<f64>| times(net, "project.weight", 0.02);
+    let guide = |phase: f64| format!(r#"{{"guides": [{{"from": 5, "to": 3, "share": 0.5, "phase": {phase}}}]}}"#);
+    let found = seen(&[STEADY; 6], &guide(std::f64::consts::PI), quiet);
+    let conflict = found.iter().find(|verdict| verdict.complaint == Complaint::Conflict).expect("a conflict");
+    assert_eq!((conflict.boundary, conflict.layer.as_str(), conflict.since), (3, "stages.0.rounds.2", 1));
+    assert!(conflict.advice.contains("phase") && conflict.advice.contains("guide"), "{conflict}");
+    // In step with it they add up.
+    assert_eq!(seen(&[STEADY; 6], &guide(0.0), quiet), []);
 }

@@ -139,6 +139,16 @@ impl Event {
     }
 }
 
+/// What is to be said of the first step that was refused, if any was.
+pub fn refusal(events: &[Event]) -> Option<String> {
+    events.iter().find_map(|event| match event {
+        Event::StepRefused { step, block, .. } => {
+            Some(format!("refused: the gradient of `{block}` was not finite at step {step}. Lower --rate or --clip."))
+        }
+        _ => None,
+    })
+}
+
 /// Someone who hears what happens. It cannot fail and must not panic: training goes on without it.
 pub trait Listener {
     /// Called once an event, in order.

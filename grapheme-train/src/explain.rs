@@ -255,7 +255,7 @@ fn percent(probability: f64) -> String {
 }
 
 /// A text that can be seen: spaces at its ends as `␣`, controls escaped, a lone mark on a dotted circle.
-fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let ends = (text.len() - text.trim_start_matches(' ').len(), text.trim_end_matches(' ').len());
     for (i, c) in text.char_indices() {

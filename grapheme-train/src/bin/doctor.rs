@@ -5,7 +5,7 @@ use clap::Parser;
 use grapheme_core::BoundaryFigures;
 use grapheme_optics::Layout;
 use grapheme_optics::diagnosis::diagnose;
-use grapheme_train::event::Event;
+use grapheme_train::event::{Event, refusal};
 use grapheme_train::output::{conclude, print};
 use grapheme_train::run::{RunFolder, read_metrics};
 use grapheme_train::transducer::read_config;
@@ -53,21 +53,16 @@ fn run(cli: &Cli) -> Result<()> {
         );
     };
     let verdicts = diagnose(&steps, &layout.layers);
-    let refused = events.iter().find_map(|event| match event {
-        Event::StepRefused { step, block, .. } => Some((*step, block.clone())),
-        _ => None,
-    });
+    let refused = refusal(&events);
     let mut said = String::new();
     if cli.json {
-        let words: Vec<String> = verdicts.iter().map(ToString::to_string).collect();
-        let refused = refused.as_ref().map(|(step, block)| json!({ "step": step, "block": block }));
+        let words: Vec<String> = verdicts.iter().map(ToString::to_string).chain(refused.clone()).collect();
         let line = json!({
             "healthy": verdicts.is_empty() && refused.is_none(),
             "steps": steps.len(),
             "last_step": last,
             "verdicts": verdicts,
             "words": words,
-            "refused": refused,
         });
         writeln!(said, "{line}")?;
     } else {
@@ -95,11 +90,8 @@ fn run(cli: &Cli) -> Result<()> {
         for verdict in &verdicts {
             writeln!(said, "{verdict}")?;
         }
-        if let Some((step, block)) = &refused {
-            writeln!(
-                said,
-                "refused: the gradient of `{block}` was not finite at step {step}. Lower --rate or --clip."
-            )?;
+        if let Some(refused) = &refused {
+            writeln!(said, "{refused}")?;
         }
         if verdicts.is_empty() && refused.is_none() {
             writeln!(said, "healthy: nothing to complain of")?;

@@ -114,7 +114,9 @@ fn the_page_holds_both_runs_and_the_server_nothing_else() {
     assert!(said.stdout.contains("report.html"));
     let page = fs::read_to_string(sandbox.path("glass/report.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.len() < 8_000_000);
-    for words in ["\"name\":\"glass\"", "\"name\":\"run\"", "No telemetry", "boundary 0", "stages.0.rounds.2", "<svg"] {
+    for words in
+        ["\"name\":\"glass\"", "\"name\":\"run\"", "\"watched\":false", "boundary 0", "stages.0.rounds.2", "<svg"]
+    {
         assert!(page.contains(words), "{words} is not in the page");
     }
     // Nothing is asked of a network.
@@ -127,17 +129,32 @@ fn the_page_holds_both_runs_and_the_server_nothing_else() {
     BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap();
     assert!(address.starts_with("127.0.0.1:"), "{line}");
-    let ask = |path: &str| {
+    let ask_as = |host: &str, path: &str| {
         let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
     };
-    let found = ask("/");
+    let ask = |path: &str| ask_as(address, path);
+    let (found, data) = (ask("/"), ask("/data.json"));
     let others = ["/config.json", "/../config.json", "/glass/config.json", "//etc/passwd"].map(ask);
+    let strangers = ["example.org", "127.0.0.1.example.org:80", ""].map(|host| ask_as(host, "/"));
+    let local = ["localhost:80", "[::1]:80", "127.0.0.1"].map(|host| ask_as(host, "/data.json"));
+    // The page follows the run: a step more is in the next answer.
+    let metrics = sandbox.path("glass/metrics.jsonl");
+    let step =
+        r#"{"event":"step","epoch":3,"step":21,"loss":0.125,"learning_rate":0.1,"gradient_norm":1.0,"graphemes":9}"#;
+    fs::write(&metrics, [fs::read_to_string(&metrics).unwrap().as_str(), step, "\n"].concat()).unwrap();
+    let later = ask("/data.json");
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(found.starts_with("HTTP/1.1 200") && found.contains("\"name\":\"glass\"") && found.contains("refresh"));
+    assert!(
+        found.starts_with("HTTP/1.1 200") && found.contains("\"name\":\"glass\"") && found.contains("data-live=\"5\"")
+    );
+    assert!(data.starts_with("HTTP/1.1 200") && data.contains("\r\n\r\n[{\"name\":\"glass\""));
+    assert!(data.contains("[\"steps\",\"20\"]") && later.contains("[\"steps\",\"21\"]"), "it does not follow");
+    assert!(strangers.iter().all(|answer| answer.starts_with("HTTP/1.1 403") && !answer.contains("glass")));
+    assert!(local.iter().all(|answer| answer.starts_with("HTTP/1.1 200")));
     assert!(others.iter().all(|answer| answer.starts_with("HTTP/1.1 404")));
 }

@@ -2,18 +2,22 @@
 
 mod curves;
 mod data;
-mod rays;
+mod energy;
+mod examples;
 mod serve;
 
 use anyhow::Result;
 use clap::Parser;
+use grapheme_train::ensemble::Ensemble;
 use grapheme_train::file;
 use grapheme_train::output::{conclude, print};
 use grapheme_train::run::RunFolder;
 use serde_json::json;
+use serve::Asked;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 /// Writes report.html into a run folder: one page that opens from disk and needs no network.
 ///
@@ -31,7 +35,7 @@ struct Cli {
     /// Where to write [default: report.html in the run folder]
     #[arg(long, conflicts_with = "serve")]
     out: Option<PathBuf>,
-    /// Serve the page instead, made anew at each request, and nothing else
+    /// Serve the page instead, which then follows the run, and no other file
     #[arg(long)]
     serve: bool,
     /// Port of --serve
@@ -40,9 +44,12 @@ struct Cli {
     /// Address of --serve; by default this machine alone can see it
     #[arg(long, default_value = "127.0.0.1")]
     address: IpAddr,
-    /// Dev examples whose rays are drawn
+    /// Dev examples whose rays are drawn, the first that are short
     #[arg(long, default_value_t = 6)]
     examples: usize,
+    /// The input of a dev example to be drawn besides; may be given several times
+    #[arg(long, value_name = "INPUT")]
+    example: Vec<String>,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -52,10 +59,29 @@ const EXAMPLES: &str = "\
 Examples:
   dashboard runs/hun
   dashboard runs/hun --beside runs/hun-glass --out both.html
+  dashboard runs/hun --example gyöngy
   dashboard runs/hun --serve";
 
-/// The page, with a place for the data.
-const PAGE: &str = include_str!("page.html");
+/// The page, with places for its parts.
+const PAGE: &str = include_str!("page/page.html");
+
+/// How it looks.
+const STYLE: &str = include_str!("page/style.css");
+
+/// What it does, in the order in which it is read.
+const SCRIPTS: [&str; 8] = [
+    include_str!("page/elements.js"),
+    include_str!("page/plot.js"),
+    include_str!("page/energy.js"),
+    include_str!("page/flow.js"),
+    include_str!("page/rays.js"),
+    include_str!("page/merges.js"),
+    include_str!("page/norms.js"),
+    include_str!("page/main.js"),
+];
+
+/// Seconds between two looks of a page that is served.
+const SECONDS: u32 = 5;
 
 fn main() -> ExitCode {
     conclude(run(&Cli::parse()))
@@ -64,10 +90,25 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<()> {
     let runs: Vec<RunFolder> =
         std::iter::once(&cli.run).chain(&cli.beside).map(RunFolder::open).collect::<Result<_, _>>()?;
+    let wanted = examples::Wanted { first: cli.examples, inputs: cli.example.clone() };
+    let data = || -> Result<String> { Ok(serde_json::to_string(&data::views(&runs, &wanted)?)?) };
     if cli.serve {
-        return serve::serve((cli.address, cli.port), || page(&runs, cli.examples, Refresh::EveryFiveSeconds));
+        // What was made of the same files is given again.
+        let mut made = None;
+        return serve::serve((cli.address, cli.port), |asked| {
+            let state = state(&runs);
+            let data = match made.take() {
+                Some((before, data)) if before == state => data,
+                _ => data()?,
+            };
+            made = Some((state, data.clone()));
+            Ok(match asked {
+                Asked::Page => page(&data, SECONDS),
+                Asked::Data => data,
+            })
+        });
     }
-    let page = page(&runs, cli.examples, Refresh::Never)?;
+    let page = page(&data()?, 0);
     let out = cli.out.clone().unwrap_or_else(|| runs[0].report());
     file::replace(&out, page.as_bytes())?;
     let line = match cli.json {
@@ -77,19 +118,24 @@ fn run(cli: &Cli) -> Result<()> {
     Ok(print(&(line + "\n"))?)
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Refresh {
-    Never,
-    EveryFiveSeconds,
+/// Sizes and times of the files that a page is made of.
+fn state(runs: &[RunFolder]) -> Vec<Option<(u64, SystemTime)>> {
+    let members = runs.iter().flat_map(|run| Ensemble::folders(run.path()).unwrap_or_default());
+    let files = members.flat_map(|run| [run.metrics(), run.model(), run.config()]);
+    let seen = |file: PathBuf| {
+        let metadata = file.metadata().ok()?;
+        Some((metadata.len(), metadata.modified().ok()?))
+    };
+    files.map(seen).collect()
 }
 
-fn page(runs: &[RunFolder], examples: usize, refresh: Refresh) -> Result<String> {
-    let views: Vec<data::View> = runs.iter().map(|run| data::view(run, examples)).collect::<Result<_>>()?;
+/// The page around its data; it looks for newer ones every so many seconds, and never for 0.
+fn page(data: &str, seconds: u32) -> String {
     // Within a script element only a closing tag, or what opens a comment, could end the data early.
-    let data = serde_json::to_string(&views)?.replace("</", "<\\/").replace("<!--", "<\\u0021--");
-    let refresh = match refresh {
-        Refresh::Never => "",
-        Refresh::EveryFiveSeconds => "<meta http-equiv=\"refresh\" content=\"5\">",
-    };
-    Ok(PAGE.replacen("<!--REFRESH-->", refresh, 1).replacen("<!--DATA-->", &data, 1))
+    let data = data.replace("</", "<\\/").replace("<!--", "<\\u0021--");
+    let (before, rest) = PAGE.split_once("/*STYLE*/").expect("the page has a place for its style");
+    let (middle, rest) = rest.split_once("<!--DATA-->").expect("and for its data");
+    let (last, after) = rest.split_once("/*SCRIPT*/").expect("and for its script");
+    let script = SCRIPTS.concat();
+    format!("{before}{STYLE}{}{data}{last}{script}{after}", middle.replace("SECONDS", &seconds.to_string()))
 }
