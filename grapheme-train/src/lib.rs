@@ -14,11 +14,12 @@
 //! Ignore at first what keeps a run and talks about it: [`settings`], [`prepare`], [`calibration`], [`checkpoint`], [`mod@file`], [`run`],
 //! [`footprint`], [`event`], [`screen`] and [`output`].
 //!
-//! The binaries are thin: each reads its command line and calls this library. No number that a training computes depends on
+//! [`command`] holds the command lines of all binaries: each reads its options and calls the rest of this library. No number that a training computes depends on
 //! the threads, on what listens, or on the clock, unless a person sets a limit in minutes.
 
 pub mod calibration;
 pub mod checkpoint;
+pub mod command;
 pub mod comparison;
 pub mod data;
 pub mod decode;

@@ -6,12 +6,12 @@ mod energy;
 mod examples;
 mod serve;
 
+use crate::ensemble::Ensemble;
+use crate::file;
+use crate::output::{conclude, print};
+use crate::run::RunFolder;
 use anyhow::Result;
 use clap::Parser;
-use grapheme_train::ensemble::Ensemble;
-use grapheme_train::file;
-use grapheme_train::output::{conclude, print};
-use grapheme_train::run::RunFolder;
 use serde_json::json;
 use serve::Asked;
 use std::net::IpAddr;
@@ -83,7 +83,8 @@ const SCRIPTS: [&str; 8] = [
 /// Seconds between two looks of a page that is served.
 const SECONDS: u32 = 5;
 
-fn main() -> ExitCode {
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
     conclude(run(&Cli::parse()))
 }
 

@@ -1,6 +1,13 @@
 //! Examples, with the rays of their gradient and what was merged.
 
 use super::energy::rounded;
+use crate::checkpoint::Checkpoint;
+use crate::data::{BadLines, Example as Pair, Loader};
+use crate::explain::shown;
+use crate::objective::Task;
+use crate::reader::{Outcome, Reading};
+use crate::settings::RunConfig;
+use crate::transducer::{Transducer, label};
 use anyhow::{Result, ensure};
 use grapheme_core::morph::Plan;
 use grapheme_core::network::{ForwardOptions, MorphedGraph};
@@ -8,13 +15,6 @@ use grapheme_core::{GraphBatch, Media};
 use grapheme_optics::medium::Surface;
 use grapheme_optics::rays::Tracer;
 use grapheme_optics::{Layout, Medium, Optics, OpticsSettings};
-use grapheme_train::checkpoint::Checkpoint;
-use grapheme_train::data::{BadLines, Example as Pair, Loader};
-use grapheme_train::explain::shown;
-use grapheme_train::objective::Task;
-use grapheme_train::reader::{Outcome, Reading};
-use grapheme_train::settings::RunConfig;
-use grapheme_train::transducer::{Transducer, label};
 use serde::Serialize;
 use std::path::Path;
 

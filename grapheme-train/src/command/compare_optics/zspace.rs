@@ -1,19 +1,19 @@
 //! Damped rays over the loss of a real training, in the subspace of its path.
 
 use super::{Cli, mean_and_deviation};
+use crate::data::Example;
+use crate::ensemble::Ensemble;
+use crate::estimator::Crossing;
+use crate::lanes::Lanes;
+use crate::objective::Task;
+use crate::optim::{AdamW, AdamWSettings, GradientNorm, Optimiser, clip};
+use crate::output::tell;
+use crate::prepare::Prepared;
+use crate::transducer::{Transducer, label};
 use anyhow::{Context, Result, bail};
 use grapheme_core::layers::DropoutKeys;
 use grapheme_core::{GraphTransformNet, Stream, Vacuum, param};
 use grapheme_optics::zspace::{RaySettings, ZSpace, descend, trace};
-use grapheme_train::data::Example;
-use grapheme_train::ensemble::Ensemble;
-use grapheme_train::estimator::Crossing;
-use grapheme_train::lanes::Lanes;
-use grapheme_train::objective::Task;
-use grapheme_train::optim::{AdamW, AdamWSettings, GradientNorm, Optimiser, clip};
-use grapheme_train::output::tell;
-use grapheme_train::prepare::Prepared;
-use grapheme_train::transducer::{Transducer, label};
 use serde::Serialize;
 
 type Net = GraphTransformNet<f32>;

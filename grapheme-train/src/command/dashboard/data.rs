@@ -2,14 +2,14 @@
 
 use super::curves::{self, BLUE, Curve, Extent, ORANGE, Plot, SKY};
 use super::{energy, examples};
+use crate::ensemble::Ensemble;
+use crate::event::{DevFigures, Event, refusal};
+use crate::run::{RunFolder, read_metrics};
+use crate::transducer::{Transducer, read_config};
 use anyhow::Result;
 use grapheme_core::{BoundaryFigures, param};
 use grapheme_optics::diagnosis::diagnose;
 use grapheme_optics::{Layout, OpticsSettings};
-use grapheme_train::ensemble::Ensemble;
-use grapheme_train::event::{DevFigures, Event, refusal};
-use grapheme_train::run::{RunFolder, read_metrics};
-use grapheme_train::transducer::{Transducer, read_config};
 use serde::{Deserialize, Serialize};
 
 /// One run, as the page's script reads it.

@@ -1,14 +1,14 @@
 //! The gradient check and the descent on the pairs, on fewer seeds than their own binaries take.
 
-use crate::figure::{Better, Figure};
+use super::figure::{Better, Figure};
+use crate::estimator::EstimatorName;
+use crate::lanes::Lanes;
+use crate::objective::LossName;
+use crate::proof::descent::{DescentSettings, History, descend};
+use crate::proof::gradient_check::{Settings, check};
+use crate::proof::pairs::Pairs;
 use anyhow::Result;
 use grapheme_core::Vacuum;
-use grapheme_train::estimator::EstimatorName;
-use grapheme_train::lanes::Lanes;
-use grapheme_train::objective::LossName;
-use grapheme_train::proof::descent::{DescentSettings, History, descend};
-use grapheme_train::proof::gradient_check::{Settings, check};
-use grapheme_train::proof::pairs::Pairs;
 
 /// The error of finite differences is rounding: it has no digits to compare, only a magnitude.
 const GRADIENT_SLACK: f64 = 9.0;

@@ -4,11 +4,11 @@ mod figure;
 mod proofs;
 mod training;
 
+use crate::file;
+use crate::output::{conclude, print, tell};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use figure::{Baseline, Comparison, Figure, Verdict};
-use grapheme_train::file;
-use grapheme_train::output::{conclude, print, tell};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -55,7 +55,8 @@ struct Summary<'a> {
     seconds: f64,
 }
 
-fn main() -> ExitCode {
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
     conclude(regression(&Cli::parse()))
 }
 

@@ -1,8 +1,8 @@
 //! The page over HTTP, and the data that it asks for again: two addresses, and no file is ever looked up by a name from the
 //! network.
 
+use crate::output::tell;
 use anyhow::{Context, Result};
-use grapheme_train::output::tell;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::time::Duration;

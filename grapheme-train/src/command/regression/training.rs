@@ -1,14 +1,14 @@
 //! Short trainings on the generated data.
 
-use crate::figure::{Better, Figure};
+use super::figure::{Better, Figure};
+use crate::data::{BadLines, Example};
+use crate::event::{DevFigures, Event};
+use crate::objective::LossName;
+use crate::prepare::{Prepared, Source, Wishes, prepare};
+use crate::run::RunFolder;
+use crate::settings::{Preset, TrainingSettings};
+use crate::trainer::Trainer;
 use anyhow::{Context, Result, ensure};
-use grapheme_train::data::{BadLines, Example};
-use grapheme_train::event::{DevFigures, Event};
-use grapheme_train::objective::LossName;
-use grapheme_train::prepare::{Prepared, Source, Wishes, prepare};
-use grapheme_train::run::RunFolder;
-use grapheme_train::settings::{Preset, TrainingSettings};
-use grapheme_train::trainer::Trainer;
 use std::fs;
 use std::path::{Path, PathBuf};
 

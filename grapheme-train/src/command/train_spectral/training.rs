@@ -1,10 +1,10 @@
 //! Training of the attention, frame by frame as they come.
 
+use crate::optim::{AdamW, AdamWSettings, GradientNorm, Optimiser, clip};
 use anyhow::{Result, bail};
 use grapheme_core::{Stream, param};
 use grapheme_optics::spectral::Predictor;
 use grapheme_optics::spectral::loss::{Discriminator, Loss};
-use grapheme_train::optim::{AdamW, AdamWSettings, GradientNorm, Optimiser, clip};
 use ndarray::Array2;
 
 /// How to train.

@@ -2,6 +2,16 @@
 
 mod zspace;
 
+use crate::data::BadLines;
+use crate::ensemble::Ensemble;
+use crate::estimator::Crossing;
+use crate::lanes::Lanes;
+use crate::objective::Task;
+use crate::optim::{AdamW, AdamWSettings, GradientNorm, Optimiser, Sgd, clip};
+use crate::output::{conclude, print, tell};
+use crate::prepare::{Prepared, Source, Wishes, prepare};
+use crate::settings::{Preset, TrainingSettings};
+use crate::transducer::{Transducer, label};
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Parser;
 use grapheme_core::layers::{DropoutKeys, RoundKind};
@@ -9,16 +19,6 @@ use grapheme_core::network::StageConfig;
 use grapheme_core::{BoundaryFigures, GradientMedium, GraphTransformNet, Media, Stream, param};
 use grapheme_optics::settings::{BandSettings, IndexWindow, OpticLayer, Value};
 use grapheme_optics::{Optics, OpticsSettings};
-use grapheme_train::data::BadLines;
-use grapheme_train::ensemble::Ensemble;
-use grapheme_train::estimator::Crossing;
-use grapheme_train::lanes::Lanes;
-use grapheme_train::objective::Task;
-use grapheme_train::optim::{AdamW, AdamWSettings, GradientNorm, Optimiser, Sgd, clip};
-use grapheme_train::output::{conclude, print, tell};
-use grapheme_train::prepare::{Prepared, Source, Wishes, prepare};
-use grapheme_train::settings::{Preset, TrainingSettings};
-use grapheme_train::transducer::{Transducer, label};
 use rand::seq::SliceRandom;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -171,7 +171,8 @@ struct Row {
     runs: Vec<Outcome>,
 }
 
-fn main() -> ExitCode {
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
     conclude(run(&Cli::parse()))
 }
 
@@ -363,9 +364,9 @@ fn train(
 
 /// The estimator of a model for a medium whose type only the compiler knows.
 fn estimator<M: GradientMedium<f32>>(
-    spec: &grapheme_train::settings::ModelSpec,
+    spec: &crate::settings::ModelSpec,
     _: &M,
-) -> Box<dyn grapheme_train::estimator::Estimator<f32, M>> {
+) -> Box<dyn crate::estimator::Estimator<f32, M>> {
     spec.estimator.build()
 }
 

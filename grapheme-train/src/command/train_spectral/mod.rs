@@ -4,14 +4,14 @@ mod picture;
 mod scene;
 mod training;
 
+use crate::file;
+use crate::output::{conclude, print, tell};
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
 use grapheme_optics::field::charge::{Breakdown, Charge, ChargeSettings};
 use grapheme_optics::field::fronts::{isoline, length};
 use grapheme_optics::spectral::protocol::{Errors, Figure, WARM};
 use grapheme_optics::spectral::{Loss, Predictor, PredictorSettings};
-use grapheme_train::file;
-use grapheme_train::output::{conclude, print, tell};
 use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::Array2;
 use picture::{Moment, animation, sheet};
@@ -114,7 +114,8 @@ enum Line {
     Test { frame: usize, error: f64, front: f64, stored: f64, breakdowns: usize, trust: f64, passed_gate: f64 },
 }
 
-fn main() -> ExitCode {
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
     conclude(run(&Cli::parse()))
 }
 
