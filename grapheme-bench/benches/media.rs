@@ -74,9 +74,6 @@ impl GradientMedium<f32> for Walk {
         (): &mut (),
         grad: &mut GraphTransformNet<f32>,
     ) -> Array2<f32> {
-        if let (Some(sum), Some(transitions)) = (&mut grad.head.transitions, &upstream.transitions) {
-            *sum += transitions;
-        }
         let layers = net.layer_names().len();
         (0..layers).rev().fold(upstream.log_label, |dy, layer| {
             let gates = (layer + 2 == layers).then_some(&upstream.gates);

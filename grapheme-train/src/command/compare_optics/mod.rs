@@ -10,7 +10,7 @@ use crate::objective::Task;
 use crate::optim::{AdamW, AdamWSettings, GradientNorm, Optimiser, Sgd, clip};
 use crate::output::{conclude, print, tell};
 use crate::prepare::{Prepared, Source, Wishes, prepare};
-use crate::settings::{Preset, TrainingSettings};
+use crate::settings::Preset;
 use crate::transducer::{Transducer, label};
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Parser;
@@ -182,8 +182,7 @@ fn run(cli: &Cli) -> Result<()> {
         _ => Source::Folder(cli.data.clone().unwrap_or_else(|| PathBuf::from("data/generated"))),
     };
     let wishes = Wishes { preset: Preset::Tiny, width: Some(cli.width), dropout: Some(0.0), ..Wishes::default() };
-    let mut prepared =
-        prepare(&source, BadLines::Stop, wishes, TrainingSettings::default()).context("the examples cannot be used")?;
+    let mut prepared = prepare(&source, BadLines::Stop, wishes, 1).context("the examples cannot be used")?;
     if let Some(rounds) = cli.deep {
         let slots = prepared.config.model.network.stages.last().map_or(2, |stage| stage.slots);
         let rounds = vec![RoundKind::Plain { distance: 1 }; usize::from(rounds)];
