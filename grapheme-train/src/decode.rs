@@ -80,7 +80,9 @@ impl<'a, S: Scalar> Decoder<'a, S> {
                 }
             }
             if candidate.stay > f64::NEG_INFINITY {
-                self.likeliest_labels(candidate.row, beam, &mut labels);
+                // The likeliest prefix is the first. What is hopeless after it is so after every other.
+                let likeliest = held.first().map_or(f64::NEG_INFINITY, |&(_, log)| log) + candidate.stay;
+                self.likeliest_labels(candidate.row, beam, likeliest, best, &mut labels);
                 for &(prefix, log) in &held {
                     for &(label, log_label) in &labels {
                         let log = log + candidate.stay + log_label;
@@ -131,14 +133,20 @@ impl<'a, S: Scalar> Decoder<'a, S> {
         hypotheses
     }
 
-    /// The `most` labels that a row is likeliest to write, the likeliest first, as far as they are not hopeless.
-    fn likeliest_labels(&self, row: usize, most: usize, labels: &mut Vec<(u32, f64)>) {
+    /// The `most` labels that a row is likeliest to write, the likeliest first, as far as they are not hopeless behind each
+    /// other or behind `best`, when they are written after a prefix of log probability `before`. `O(O)`.
+    fn likeliest_labels(&self, row: usize, most: usize, before: f64, best: f64, labels: &mut Vec<(u32, f64)>) {
+        let best = self.writing.labels(row).fold(best, |best, (_, log)| best.max(before + log.widen()));
+        let hopeful = |log: f64| before + log > best - HOPELESS;
         labels.clear();
-        labels.extend(self.writing.labels(row).map(|(label, log)| (label, log.widen())));
-        let best = labels.iter().fold(f64::NEG_INFINITY, |best, &(_, log)| best.max(log));
-        labels.retain(|&(_, log)| log > best - HOPELESS);
-        labels.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        labels.truncate(most);
+        labels
+            .extend(self.writing.labels(row).map(|(label, log)| (label, log.widen())).filter(|&(_, log)| hopeful(log)));
+        let order = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        if labels.len() > most {
+            labels.select_nth_unstable_by(most, order);
+            labels.truncate(most);
+        }
+        labels.sort_unstable_by(order);
     }
 
     /// The log probability of a text, summed over all ways to write it; minus infinity if there is none. `O(n m)`.

@@ -47,10 +47,13 @@ impl<'a, S: Scalar> Writing<'a, S> {
 
     /// Every label that an output node may write, with its log probability: symbols in order, what can only be copied last.
     pub fn labels(&self, row: usize) -> impl Iterator<Item = (u32, S)> + '_ {
-        let copy = self.copy();
         let copied = self.copied(row);
-        let stranger = (copied != NO_LABEL && copied as usize >= copy).then_some(copied);
-        (0..copy as u32).chain(stranger).map(move |label| (label, self.log_label(row, label)))
+        let stranger = (copied != NO_LABEL && copied as usize >= self.copy()).then_some(copied);
+        let symbols = self.morphed.log_label.row(row).into_iter().take(self.copy());
+        let symbols = (0..)
+            .zip(symbols)
+            .map(move |(label, &log)| (label, if label == copied { self.log_label(row, label) } else { log }));
+        symbols.chain(stranger.map(|label| (label, self.log_label(row, label))))
     }
 
     /// The outcomes by which a row writes a label: its symbol, and `Copy`.

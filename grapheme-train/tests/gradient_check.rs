@@ -23,7 +23,7 @@ fn the_line_of_json_says_what_was_checked() {
     assert!(number("seconds") > 0.0);
     let media = &line["media"];
     let number = |key: &str| media[key].as_f64().unwrap_or_else(|| panic!("{key} in {text}"));
-    assert_eq!((number("checked"), media["vacuum_is_plain"].as_bool()), (1617.0, Some(true)));
+    assert_eq!((number("checked"), media["vacuum_is_plain"].as_bool()), (1542.0, Some(true)));
     assert!(number("max_rel_err") <= 1e-6 && number("hypergradient_max_rel_err") <= 1e-5);
     assert!(number("faults_planted") > 100.0 && number("faults_planted") == number("faults_caught"));
     assert!(number("hypergradients") >= 11.0);

@@ -63,11 +63,11 @@ const BYTES_A_CHUNK: usize = 1 << 20;
 /// Bytes that a line may have.
 const BYTES_A_LINE: usize = 1 << 24;
 /// How long a long input may be answered in silence where there is no bar.
-    memory::keep_by_thread();
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
+    memory::keep_by_thread();
     conclude(infer(&Cli::parse()))
 }
 
