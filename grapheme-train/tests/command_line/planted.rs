@@ -6,7 +6,7 @@ use grapheme_core::layers::RoundKind;
 use grapheme_train::data::BadLines;
 use grapheme_train::job::{self, Existing};
 use grapheme_train::prepare::{Source, Wishes, prepare_members};
-use grapheme_train::settings::{Preset, TrainingSettings};
+use grapheme_train::settings::Preset;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -31,13 +31,12 @@ fn diagnosed(rounds: &[RoundKind], media: &Value, spoil: Spoil<'_>) -> Vec<Value
         dropout: Some(0.0),
         isolation: Some(0.0),
         epochs: Some(1),
+        // A low rate leaves the fault where it was planted.
+        rate: 1e-4,
         ..Wishes::default()
     };
-    // A low rate leaves the fault where it was planted.
-    let mut training = TrainingSettings::default();
-    training.schedule.peak = 1e-4;
     let source = Source::Folder(sandbox.path("data"));
-    let mut members = prepare_members(&source, BadLines::Stop, wishes, training, 1).unwrap();
+    let mut members = prepare_members(&source, BadLines::Stop, wishes, 1, 1).unwrap();
     members[0].config.model.network.stages[0].rounds = rounds.to_vec();
     members[0].config.optics = Some(media.clone());
     job::begin(&sandbox.path("run"), members, Existing::Refuse).unwrap();
