@@ -100,6 +100,19 @@ fn the_doctor_needs_telemetry_and_reads_to_the_last_whole_line() {
     assert!(said.stdout.contains("stages.0.rounds.0") && said.stdout.contains("healthy"), "{}", said.stdout);
     let said = sandbox.run("doctor", &["watched", "--json"]).succeeds();
     assert!(said.stdout.starts_with("{\"healthy\":true") && said.stdout.lines().count() == 1, "{}", said.stdout);
+    // The page does the same: cut in the middle, it shows the steps that stand there whole.
+    fs::write(&metrics, &whole[..whole.len() / 2]).unwrap();
+    let whole_lines = fs::read_to_string(&metrics).unwrap();
+    let whole_lines = &whole_lines[..whole_lines.rfind('\n').unwrap()];
+    let steps = whole_lines.lines().filter(|line| line.contains("\"event\":\"step\"")).count();
+    assert!((5..20).contains(&steps), "{steps}");
+    sandbox.run("dashboard", &["watched"]).succeeds();
+    let page = fs::read_to_string(sandbox.path("watched/report.html")).unwrap();
+    assert!(page.contains(&format!("[\"steps\",\"{steps}\"]")) && page.contains("\"watched\":true"));
+    // And nothing at all, before the first line is whole.
+    fs::write(&metrics, &whole[..20]).unwrap();
+    sandbox.run("dashboard", &["watched"]).succeeds();
+    sandbox.run("dashboard", &["nothing"]).fails_with(&["holds no run"]);
     // A gate that is all but closed at a boundary is found.
     with_optics(&sandbox, r#"{"layers": [{"boundaries": [1, 1], "transparency": 1e-4}]}"#, &["--out", "dim"]);
     let said = sandbox.run("doctor", &["dim"]).fails_with(&["1 complaint"]);
@@ -138,7 +151,17 @@ fn the_page_holds_both_runs_and_the_server_nothing_else() {
     };
     let ask = |path: &str| ask_as(address, path);
     let (found, data) = (ask("/"), ask("/data.json"));
-    let others = ["/config.json", "/../config.json", "/glass/config.json", "//etc/passwd"].map(ask);
+    let others = [
+        "/config.json",
+        "/../config.json",
+        "/%2e%2e/config.json",
+        "/data.json/../config.json",
+        "/glass/config.json",
+        "//etc/passwd",
+        "/report.html/..",
+        "config.json",
+    ]
+    .map(ask);
     let strangers = ["example.org", "127.0.0.1.example.org:80", ""].map(|host| ask_as(host, "/"));
     let local = ["localhost:80", "[::1]:80", "127.0.0.1"].map(|host| ask_as(host, "/data.json"));
     // The page follows the run: a step more is in the next answer.
