@@ -17,13 +17,10 @@ fn probe(morphed: &MorphedGraph<f64>) -> (f64, Upstream<f64>) {
     let mut random = Stream::new(99);
     let mut upstream = Upstream::zeros(morphed);
     let mut loss = 0.0;
-    let Upstream { gates, log_label, transitions } = &mut upstream;
+    let Upstream { gates, log_label } = &mut upstream;
     let gate = morphed.gates.log_stay.iter().zip(&mut gates.log_stay);
     let gate = gate.chain(morphed.gates.log_merge.iter().zip(&mut gates.log_merge));
-    let potentials = morphed.transitions.iter().flatten().zip(transitions.iter_mut().flatten());
-    for (&value, d) in
-        gate.chain(morphed.log_label.iter().zip(log_label)).chain(potentials).filter(|(value, _)| value.is_finite())
-    {
+    for (&value, d) in gate.chain(morphed.log_label.iter().zip(log_label)).filter(|(value, _)| value.is_finite()) {
         let weight = random.random::<f64>() - 0.5;
         // Not linear in the value, so that second factors of products are seen as well.
         loss += weight * value + 0.1 * value * value;
@@ -42,14 +39,8 @@ struct Case {
 impl Case {
     fn new(stages: &[(&[RoundKind], usize)], closing: Closing, dropout: f64) -> Self {
         let stages = stages.iter().map(|&(rounds, slots)| StageConfig { rounds: rounds.to_vec(), slots }).collect();
-        let config = NetworkConfig {
-            stages,
-            dropout,
-            embedding_dropout: dropout,
-            isolation: dropout,
-            transitions: true,
-            ..NetworkConfig::tiny(4)
-        };
+        let config =
+            NetworkConfig { stages, dropout, embedding_dropout: dropout, isolation: dropout, ..NetworkConfig::tiny(4) };
         let mut net = GraphTransformNet::new(&config, 3).unwrap();
         // Thresholds near the similarities, so that some candidates merge and some stay.
         param::each_mut(&mut net, |name, _, values| {
@@ -132,8 +123,6 @@ fn every_derivative_of_every_form_agrees() {
 fn a_first_morph_that_leaves_nothing_leaves_nothing_to_differentiate() {
     let mut case = Case::new(&[(&[GATED], 2), (&[RECURRENT, SKIP], 3)], Closing::Marginalised, 0.0);
     case.net.stages[0].morph.gate.thresholds.fill(-1e3);
-    // The probe reads potentials whether or not there is a node to write by them.
-    case.net.head.transitions = None;
     for closing in [Closing::Marginalised, Closing::Realised] {
         case.closing = closing;
         let (morphed, trace) = case.net.forward(&case.batch, case.options(None)).unwrap();
@@ -162,9 +151,6 @@ fn layer_by_layer_is_the_whole_backward_pass_to_the_bit() {
         let (morphed, trace) = case.net.forward(&case.batch, case.options(None)).unwrap();
         let upstream = probe(&morphed).1;
         let mut grad = param::zeros_like(&case.net);
-        if let (Some(sum), Some(transitions)) = (&mut grad.head.transitions, &upstream.transitions) {
-            *sum += transitions;
-        }
         let layers = case.net.layer_names().len();
         let mut dx = upstream.log_label.clone();
         for layer in (0..layers).rev() {

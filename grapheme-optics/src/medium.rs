@@ -389,9 +389,6 @@ impl<S: Scalar> Medium<S> {
         record: &mut Record<S>,
         grad: &mut GraphTransformNet<S>,
     ) -> Array2<S> {
-        if let (Some(sum), Some(transitions)) = (&mut grad.head.transitions, &upstream.transitions) {
-            *sum += transitions;
-        }
         let layers = self.surfaces.len() + 1;
         let mut pass = Descent { medium: self, net, trace, morphed, unread: None };
         let (mut re, mut im) = (upstream.log_label, None::<Array2<S>>);

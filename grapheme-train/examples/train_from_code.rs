@@ -5,7 +5,7 @@ use grapheme_train::event::Event;
 use grapheme_train::job::{self, Existing};
 use grapheme_train::lanes::Lanes;
 use grapheme_train::prepare::{Source, Wishes, prepare_members};
-use grapheme_train::settings::{Preset, TrainingSettings};
+use grapheme_train::settings::Preset;
 
 /// The generator: `n` in Roman letters.
 fn roman(mut n: usize) -> String {
@@ -29,8 +29,9 @@ fn main() -> anyhow::Result<()> {
     };
     // Every seventh number is never seen in training.
     let source = Source::Files { train: file("train.tsv", &|n| n % 7 != 0)?, dev: file("dev.tsv", &|n| n % 7 == 0)? };
+    let seed = 1;
     let wishes = Wishes { preset: Preset::Tiny, epochs: Some(40), ..Wishes::default() };
-    let members = prepare_members(&source, BadLines::Stop, wishes, TrainingSettings::default(), 1)?;
+    let members = prepare_members(&source, BadLines::Stop, wishes, seed, 1)?;
     let out = folder.path().join("run");
     let jobs = job::begin(&out, members, Existing::Refuse)?;
     job::train(&jobs, 0, &mut Vec::<Event>::new(), |_, _| {})?;

@@ -23,7 +23,7 @@ pub struct Hypothesis {
 pub struct Choice {
     /// The label that it writes; none if it merges.
     pub label: Option<u32>,
-    /// The probability of that choice, given the label before.
+    /// The probability of that choice.
     pub probability: f64,
 }
 
@@ -34,6 +34,7 @@ pub struct Choice {
 pub struct Decoder<'a, S> {
     morphed: &'a MorphedGraph<S>,
     writing: Writing<'a, S>,
+    candidates: Vec<Candidate>,
 }
 
 /// Hypotheses this many nats behind the best are not followed: they would need a probability 160,000 times as high.
@@ -47,28 +48,26 @@ struct Candidate {
     row: usize,
 }
 
-/// A prefix of labels, as a link to the one that it extends.
-struct Prefix {
-    shorter: usize,
-    last: u32,
-}
-
 impl<'a, S: Scalar> Decoder<'a, S> {
     /// For the graphs of `morphed`, which `labelling` is about.
     pub fn new(morphed: &'a MorphedGraph<S>, labelling: &'a Labelling) -> Self {
-        Self { morphed, writing: Writing::new(morphed, labelling) }
+        let candidates = (0..morphed.topology.graphs()).flat_map(|graph| candidates(morphed, graph)).collect();
+        Self { morphed, writing: Writing::new(morphed, labelling), candidates }
     }
 
-    /// At most `beam` texts of a graph, the likeliest first, each with its exact probability. `O(n B O)`, and `O(n m)` a text.
+    /// At most `beam` texts of a graph, the likeliest first, each with its exact probability. `O(n (O + B^2))`, and `O(n m)`
+    /// a text.
     ///
     /// The beam holds prefixes, summing over the ways to write them: where more than `beam` are about equally likely, a
     /// text can be missed whose probability comes together late.
     pub fn likeliest(&self, graph: usize, beam: usize) -> Vec<Hypothesis> {
         let beam = beam.max(1);
-        let mut prefixes = vec![Prefix { shorter: 0, last: NO_LABEL }];
+        // Each but the first, which is empty, is a shorter one and a label.
+        let mut prefixes = vec![(0, NO_LABEL)];
         let mut longer: BTreeMap<(usize, u32), usize> = BTreeMap::new();
         let mut held: Vec<(usize, f64)> = vec![(0, 0.0)];
         let mut next: Vec<(usize, f64)> = Vec::new();
+        let mut labels: Vec<(u32, f64)> = Vec::new();
         let mut extensions: Vec<(usize, u32, f64)> = Vec::new();
         for candidate in self.candidates(graph) {
             extensions.clear();
@@ -80,9 +79,19 @@ impl<'a, S: Scalar> Decoder<'a, S> {
                     best = best.max(log + candidate.merge);
                 }
             }
-            for &(prefix, log) in &held {
-                if log + candidate.stay > best - HOPELESS {
-                    self.extend(prefix, prefixes[prefix].last, log, candidate, &mut best, &mut extensions);
+            if candidate.stay > f64::NEG_INFINITY {
+                // The likeliest prefix is the first. What is hopeless after it is so after every other.
+                let likeliest = held.first().map_or(f64::NEG_INFINITY, |&(_, log)| log) + candidate.stay;
+                self.likeliest_labels(candidate.row, beam, likeliest, best, &mut labels);
+                for &(prefix, log) in &held {
+                    for &(label, log_label) in &labels {
+                        let log = log + candidate.stay + log_label;
+                        if log <= best - HOPELESS {
+                            break;
+                        }
+                        best = best.max(log);
+                        extensions.push((prefix, label, log));
+                    }
                 }
             }
             extensions.retain(|&(_, _, log)| log > best - HOPELESS);
@@ -90,9 +99,9 @@ impl<'a, S: Scalar> Decoder<'a, S> {
                 extensions.select_nth_unstable_by(beam, |a, b| b.2.total_cmp(&a.2).then((a.0, a.1).cmp(&(b.0, b.1))));
                 extensions.truncate(beam);
             }
-            for &(shorter, last, log) in &extensions {
-                let place = *longer.entry((shorter, last)).or_insert_with(|| {
-                    prefixes.push(Prefix { shorter, last });
+            for &(shorter, label, log) in &extensions {
+                let place = *longer.entry((shorter, label)).or_insert_with(|| {
+                    prefixes.push((shorter, label));
                     prefixes.len() - 1
                 });
                 match next.iter_mut().find(|(prefix, _)| *prefix == place) {
@@ -111,8 +120,9 @@ impl<'a, S: Scalar> Decoder<'a, S> {
             .map(|(mut prefix, _)| {
                 let mut labels = Vec::new();
                 while prefix != 0 {
-                    labels.push(prefixes[prefix].last);
-                    prefix = prefixes[prefix].shorter;
+                    let (shorter, label) = prefixes[prefix];
+                    labels.push(label);
+                    prefix = shorter;
                 }
                 labels.reverse();
                 Hypothesis { log_probability: self.log_probability(graph, &labels), labels }
@@ -123,51 +133,34 @@ impl<'a, S: Scalar> Decoder<'a, S> {
         hypotheses
     }
 
-    /// Everything that a candidate may append to a prefix.
-    fn extend(
-        &self,
-        prefix: usize,
-        last: u32,
-        log: f64,
-        candidate: Candidate,
-        best: &mut f64,
-        extensions: &mut Vec<(usize, u32, f64)>,
-    ) {
-        let row = candidate.row;
-        let base = log + candidate.stay - self.writing.normaliser(row, last).widen().ln();
-        let copied = self.writing.copied(row);
-        let copy = self.writing.copy();
-        for (outcome, score) in self.writing.scores(row, last).enumerate() {
-            // Copying is counted with the symbol that it writes, if that is one.
-            let label = match outcome == copy {
-                false => outcome as u32,
-                true if copied == NO_LABEL || (copied as usize) < copy => continue,
-                true => copied,
-            };
-            let score = if label == copied && outcome != copy {
-                self.writing.log_label(row, label, last).widen() + log + candidate.stay
-            } else {
-                base + score.widen()
-            };
-            if score > *best - HOPELESS {
-                *best = best.max(score);
-                extensions.push((prefix, label, score));
-            }
+    /// The `most` labels that a row is likeliest to write, the likeliest first, as far as they are not hopeless behind each
+    /// other or behind `best`, when they are written after a prefix of log probability `before`. `O(O)`.
+    fn likeliest_labels(&self, row: usize, most: usize, before: f64, best: f64, labels: &mut Vec<(u32, f64)>) {
+        let best = self.writing.labels(row).fold(best, |best, (_, log)| best.max(before + log.widen()));
+        let hopeful = |log: f64| before + log > best - HOPELESS;
+        labels.clear();
+        labels
+            .extend(self.writing.labels(row).map(|(label, log)| (label, log.widen())).filter(|&(_, log)| hopeful(log)));
+        let order = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        if labels.len() > most {
+            labels.select_nth_unstable_by(most, order);
+            labels.truncate(most);
         }
+        labels.sort_unstable_by(order);
     }
 
     /// The log probability of a text, summed over all ways to write it; minus infinity if there is none. `O(n m)`.
     pub fn log_probability(&self, graph: usize, labels: &[u32]) -> f64 {
-        let (m, n) = (labels.len(), self.size(graph));
+        let (m, n) = (labels.len(), self.candidates(graph).len());
         let mut sums = vec![f64::NEG_INFINITY; m + 1];
         sums[0] = 0.0;
-        for (c, candidate) in self.candidates(graph).enumerate() {
+        for (c, &candidate) in self.candidates(graph).iter().enumerate() {
             // What was written must leave few enough labels for the candidates to come.
             let needed = m.saturating_sub(n - c - 1);
             for j in (needed..=m.min(c + 1)).rev() {
                 let merged = sums[j] + candidate.merge;
                 sums[j] = if j > 0 && sums[j - 1] > f64::NEG_INFINITY {
-                    log_add(merged, sums[j - 1] + candidate.stay + self.label(candidate, labels, j))
+                    log_add(merged, sums[j - 1] + candidate.stay + self.label(candidate, labels[j - 1]))
                 } else {
                     merged
                 };
@@ -178,16 +171,16 @@ impl<'a, S: Scalar> Decoder<'a, S> {
 
     /// What each candidate does on the likeliest way to write a text; none if there is no way. `O(n m)` (Viterbi, 1967).
     pub fn path(&self, graph: usize, labels: &[u32]) -> Option<Vec<Choice>> {
-        let (m, n) = (labels.len(), self.size(graph));
+        let (m, n) = (labels.len(), self.candidates(graph).len());
         let mut best = vec![f64::NEG_INFINITY; m + 1];
         best[0] = 0.0;
         let mut writes = vec![false; n * (m + 1)];
-        for (c, candidate) in self.candidates(graph).enumerate() {
+        for (c, &candidate) in self.candidates(graph).iter().enumerate() {
             for j in (0..=m).rev() {
                 let merged = best[j] + candidate.merge;
                 let mut written = f64::NEG_INFINITY;
                 if j > 0 && best[j - 1] > f64::NEG_INFINITY {
-                    written = best[j - 1] + candidate.stay + self.label(candidate, labels, j);
+                    written = best[j - 1] + candidate.stay + self.label(candidate, labels[j - 1]);
                 }
                 writes[c * (m + 1) + j] = written > merged;
                 best[j] = merged.max(written);
@@ -196,12 +189,11 @@ impl<'a, S: Scalar> Decoder<'a, S> {
         if best[m] == f64::NEG_INFINITY {
             return None;
         }
-        let candidates: Vec<Candidate> = self.candidates(graph).collect();
         let (mut j, mut choices) = (m, Vec::with_capacity(n));
-        for (c, &candidate) in candidates.iter().enumerate().rev() {
+        for (c, &candidate) in self.candidates(graph).iter().enumerate().rev() {
             let (label, log) = if writes[c * (m + 1) + j] {
                 j -= 1;
-                (Some(labels[j]), candidate.stay + self.label(candidate, labels, j + 1))
+                (Some(labels[j]), candidate.stay + self.label(candidate, labels[j]))
             } else {
                 (None, candidate.merge)
             };
@@ -211,30 +203,29 @@ impl<'a, S: Scalar> Decoder<'a, S> {
         Some(choices)
     }
 
-    /// The log probability that a candidate which stays writes the j-th label, counted from 1, after the one before it.
-    fn label(&self, candidate: Candidate, labels: &[u32], j: usize) -> f64 {
-        let before = if j > 1 { labels[j - 2] } else { NO_LABEL };
-        self.writing.log_label(candidate.row, labels[j - 1], before).widen()
+    /// The log probability that a candidate which stays writes a label.
+    fn label(&self, candidate: Candidate, label: u32) -> f64 {
+        self.writing.log_label(candidate.row, label).widen()
     }
 
-    fn size(&self, graph: usize) -> usize {
-        (self.morphed.candidate_offsets[graph + 1] - self.morphed.candidate_offsets[graph]) as usize
+    fn candidates(&self, graph: usize) -> &[Candidate] {
+        let offsets = &self.morphed.candidate_offsets;
+        &self.candidates[offsets[graph] as usize..offsets[graph + 1] as usize]
     }
+}
 
-    fn candidates(&self, graph: usize) -> impl Iterator<Item = Candidate> + '_ {
-        let morphed = self.morphed;
-        let realised = morphed.closing == Closing::Realised;
-        let mut rows = morphed.topology.range(graph).peekable();
-        (morphed.candidate_offsets[graph]..morphed.candidate_offsets[graph + 1]).map(move |c| {
-            let (stay, merge) =
-                (morphed.gates.log_stay[c as usize].widen(), morphed.gates.log_merge[c as usize].widen());
-            match rows.next_if(|&row| morphed.kept[row] == c) {
-                Some(row) if realised => Candidate { merge: f64::NEG_INFINITY, stay, row },
-                Some(row) => Candidate { merge, stay, row },
-                None => Candidate { merge, stay: f64::NEG_INFINITY, row: 0 },
-            }
-        })
-    }
+/// The candidates of a graph, in order.
+fn candidates<S: Scalar>(morphed: &MorphedGraph<S>, graph: usize) -> impl Iterator<Item = Candidate> + '_ {
+    let realised = morphed.closing == Closing::Realised;
+    let mut rows = morphed.topology.range(graph).peekable();
+    (morphed.candidate_offsets[graph]..morphed.candidate_offsets[graph + 1]).map(move |c| {
+        let (stay, merge) = (morphed.gates.log_stay[c as usize].widen(), morphed.gates.log_merge[c as usize].widen());
+        match rows.next_if(|&row| morphed.kept[row] == c) {
+            Some(row) if realised => Candidate { merge: f64::NEG_INFINITY, stay, row },
+            Some(row) => Candidate { merge, stay, row },
+            None => Candidate { merge, stay: f64::NEG_INFINITY, row: 0 },
+        }
+    })
 }
 
 #[cfg(test)]
@@ -247,13 +238,12 @@ mod tests {
 
     const TEXTS: [&str; 3] = ["a", "xb", ""];
 
-    fn seen(transitions: bool, options: ForwardOptions<'_>) -> (MorphedGraph<f64>, Labelling, usize) {
+    fn seen(options: ForwardOptions<'_>) -> (MorphedGraph<f64>, Labelling, usize) {
         let labels = LabelInventory::of(["a b"], TargetUnits::Tokens);
-        let config = NetworkConfig { transitions, ..NetworkConfig::tiny(labels.outcomes()) };
-        let mut net = GraphTransformNet::new(&config, 5).unwrap();
+        let mut net = GraphTransformNet::new(&NetworkConfig::tiny(labels.outcomes()), 5).unwrap();
         let mut random = Stream::new(6);
         param::each_mut(&mut net, |name, _, values: &mut [f64]| {
-            if name.ends_with("transitions") || name.ends_with("thresholds") {
+            if name.ends_with("thresholds") {
                 values.iter_mut().for_each(|value| *value = 2.0 * random.random::<f64>() - 1.0);
             }
         });
@@ -268,11 +258,10 @@ mod tests {
         for candidate in decoder.candidates(graph) {
             let mut longer = Vec::new();
             for (labels, p) in ways {
-                let before = *labels.last().unwrap_or(&NO_LABEL);
                 // Two numbers beyond the outcomes for what can only be copied.
                 for label in (0..outcomes as u32 - 1).chain(outcomes as u32..outcomes as u32 + 2) {
                     if candidate.stay > f64::NEG_INFINITY {
-                        let log = decoder.writing.log_label(candidate.row, label, before);
+                        let log = decoder.writing.log_label(candidate.row, label);
                         let labels: Vec<u32> = labels.iter().copied().chain([label]).collect();
                         longer.push((labels, p * (candidate.stay + log).exp()));
                     }
@@ -292,33 +281,31 @@ mod tests {
 
     #[test]
     fn probabilities_and_paths_are_those_of_all_choices_written_out() {
-        for transitions in [false, true] {
-            for options in [ForwardOptions::marginalised(), ForwardOptions::realised()] {
-                let (morphed, labelling, outcomes) = seen(transitions, options);
-                let decoder = Decoder::new(&morphed, &labelling);
-                for graph in 0..TEXTS.len() {
-                    let texts = enumerate(&decoder, graph, outcomes);
-                    let total: f64 = texts.values().map(|(sum, _)| sum).sum();
-                    if options.closing == Closing::Marginalised {
-                        assert!((total - 1.0).abs() < 1e-12, "the texts of graph {graph} have probability {total}");
-                    }
-                    for (labels, (sum, best)) in &texts {
-                        let found = decoder.log_probability(graph, labels).exp();
-                        assert!((found - sum).abs() < 1e-12, "{labels:?}: {found} where the sum is {sum}");
-                        let path = decoder.path(graph, labels).unwrap();
-                        let product: f64 = path.iter().map(|choice| choice.probability).product();
-                        assert!((product - best).abs() < 1e-12, "{labels:?}: {product} where the best way has {best}");
-                        let written: Vec<u32> = path.iter().filter_map(|choice| choice.label).collect();
-                        assert_eq!(&written, labels);
-                    }
-                    // A beam that holds everything finds the likeliest texts, in order.
-                    let mut expected: Vec<(&Vec<u32>, f64)> =
-                        texts.iter().map(|(labels, (sum, _))| (labels, *sum)).collect();
-                    expected.sort_by(|a, b| b.1.total_cmp(&a.1));
-                    for (found, (labels, sum)) in decoder.likeliest(graph, 100_000).iter().zip(expected).take(20) {
-                        assert_eq!(&found.labels, labels);
-                        assert!((found.log_probability.exp() - sum).abs() < 1e-12);
-                    }
+        for options in [ForwardOptions::marginalised(), ForwardOptions::realised()] {
+            let (morphed, labelling, outcomes) = seen(options);
+            let decoder = Decoder::new(&morphed, &labelling);
+            for graph in 0..TEXTS.len() {
+                let texts = enumerate(&decoder, graph, outcomes);
+                let total: f64 = texts.values().map(|(sum, _)| sum).sum();
+                if options.closing == Closing::Marginalised {
+                    assert!((total - 1.0).abs() < 1e-12, "the texts of graph {graph} have probability {total}");
+                }
+                for (labels, (sum, best)) in &texts {
+                    let found = decoder.log_probability(graph, labels).exp();
+                    assert!((found - sum).abs() < 1e-12, "{labels:?}: {found} where the sum is {sum}");
+                    let path = decoder.path(graph, labels).unwrap();
+                    let product: f64 = path.iter().map(|choice| choice.probability).product();
+                    assert!((product - best).abs() < 1e-12, "{labels:?}: {product} where the best way has {best}");
+                    let written: Vec<u32> = path.iter().filter_map(|choice| choice.label).collect();
+                    assert_eq!(&written, labels);
+                }
+                // A beam that holds everything finds the likeliest texts, in order.
+                let mut expected: Vec<(&Vec<u32>, f64)> =
+                    texts.iter().map(|(labels, (sum, _))| (labels, *sum)).collect();
+                expected.sort_by(|a, b| b.1.total_cmp(&a.1));
+                for (found, (labels, sum)) in decoder.likeliest(graph, 100_000).iter().zip(expected).take(20) {
+                    assert_eq!(&found.labels, labels);
+                    assert!((found.log_probability.exp() - sum).abs() < 1e-12);
                 }
             }
         }
@@ -326,9 +313,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_written_has_no_probability_and_no_path() {
-        let (morphed, labelling, outcomes) = seen(true, ForwardOptions::marginalised());
+        let (morphed, labelling, outcomes) = seen(ForwardOptions::marginalised());
         let decoder = Decoder::new(&morphed, &labelling);
-        let candidates = decoder.size(0);
+        let candidates = decoder.candidates(0).len();
         for labels in [vec![NO_LABEL], vec![outcomes as u32 + 7], vec![0; candidates + 1]] {
             assert_eq!(decoder.log_probability(0, &labels), f64::NEG_INFINITY);
             assert!(decoder.path(0, &labels).is_none());
@@ -337,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_narrow_beam_finds_texts_with_their_exact_probability() {
-        let (morphed, labelling, _) = seen(true, ForwardOptions::marginalised());
+        let (morphed, labelling, _) = seen(ForwardOptions::marginalised());
         let decoder = Decoder::new(&morphed, &labelling);
         for graph in 0..TEXTS.len() {
             let all = decoder.likeliest(graph, 100_000);

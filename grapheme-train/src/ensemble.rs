@@ -38,8 +38,6 @@ pub struct Proposal {
 pub struct Answer {
     /// Proposals, the best first. At least one.
     pub proposals: Vec<Proposal>,
-    /// What became of each candidate where the best was written, in the member that is surest of it.
-    pub reading: Reading,
 }
 
 impl Answer {
@@ -119,19 +117,17 @@ impl Ensemble {
         examples: &[Example],
         lanes: &Lanes<GraphTransformNet<f32>>,
     ) -> Result<Calibration, TransducerError> {
-        let chunks = lanes_of(examples, |example| example.input.len());
-        let parts = lanes.map(&chunks, |_, examples| {
-            let inputs: Vec<&str> = examples.iter().map(|example| example.input.as_str()).collect();
-            let sights = self.see(&inputs)?;
-            let panel = self.panel(&sights);
-            let judged = examples.iter().enumerate().map(|(graph, example)| {
+        let judged = self.each(
+            examples,
+            |example| &example.input,
+            lanes,
+            |panel, graph, example| {
                 let proposals = panel.proposals(graph, BEAM);
-                let logs = proposals.iter().map(|(proposal, _)| proposal.log_probability).collect();
+                let logs: Vec<f64> = proposals.iter().map(|(proposal, _)| proposal.log_probability).collect();
                 (logs, proposals[0].0.text == example.target)
-            });
-            Ok::<_, TransducerError>(judged.collect::<Vec<(Vec<f64>, bool)>>())
-        })?;
-        self.calibration = Calibration::fit(&parts.into_iter().flatten().collect::<Vec<_>>());
+            },
+        )?;
+        self.calibration = Calibration::fit(&judged);
         Ok(self.calibration)
     }
 
@@ -165,14 +161,23 @@ impl Ensemble {
         best: usize,
         lanes: &Lanes<GraphTransformNet<f32>>,
     ) -> Result<Vec<Answer>, TransducerError> {
-        let chunks = lanes_of(texts, |text| text.as_ref().len());
-        let answers = lanes.map(&chunks, |_, texts| {
-            let sights = self.see(texts)?;
-            let panel = self.panel(&sights);
-            Ok::<_, TransducerError>((0..texts.len()).map(|graph| panel.answer(graph, best)).collect())
-        })?;
-        let answers: Vec<Vec<Answer>> = answers;
-        Ok(answers.into_iter().flatten().collect())
+        self.each(texts, AsRef::as_ref, lanes, |panel, graph, _| panel.answer(graph, best).0)
+    }
+
+    /// [`read`](Self::read), with what became of each candidate where the best was written, in the member that is surest of it.
+    ///
+    /// # Errors
+    /// As [`Ensemble::read`].
+    pub fn explain<T: AsRef<str> + Sync>(
+        &self,
+        texts: &[T],
+        best: usize,
+        lanes: &Lanes<GraphTransformNet<f32>>,
+    ) -> Result<Vec<(Answer, Reading)>, TransducerError> {
+        self.each(texts, AsRef::as_ref, lanes, |panel, graph, _| {
+            let (answer, scored) = panel.answer(graph, best);
+            (answer, panel.explain(graph, &scored))
+        })
     }
 
     /// Reads every example and compares with its target.
@@ -184,20 +189,15 @@ impl Ensemble {
         examples: &[Example],
         lanes: &Lanes<GraphTransformNet<f32>>,
     ) -> Result<Evaluation, TransducerError> {
-        let chunks = lanes_of(examples, |example| example.input.len());
-        let parts = lanes.map(&chunks, |_, examples| {
-            let inputs: Vec<&str> = examples.iter().map(|example| example.input.as_str()).collect();
-            let sights = self.see(&inputs)?;
-            let panel = self.panel(&sights);
-            let judged = examples
-                .iter()
-                .enumerate()
-                .map(|(graph, example)| (panel.answer(graph, 1), panel.log_probability(graph, &example.target)));
-            Ok::<_, TransducerError>(judged.collect::<Vec<_>>())
-        })?;
+        let judged = self.each(
+            examples,
+            |example| &example.input,
+            lanes,
+            |panel, graph, example| (panel.answer(graph, 1).0, panel.log_probability(graph, &example.target)),
+        )?;
         let mut score = Score::new(self.units());
         let (mut answers, mut loss, mut reached) = (Vec::with_capacity(examples.len()), 0.0, 0usize);
-        for ((answer, log_probability), example) in parts.into_iter().flatten().zip(examples) {
+        for ((answer, log_probability), example) in judged.into_iter().zip(examples) {
             score.add(answer.text(), &example.target);
             answers.push(answer);
             if log_probability.is_finite() {
@@ -211,12 +211,24 @@ impl Ensemble {
         Ok(Evaluation { score, loss: loss / reached.max(1) as f64, reached, ece, answers })
     }
 
-    fn panel<'a>(&self, sights: &'a [Sight<'a>]) -> Panel<'a> {
-        Panel { sights, decoders: sights.iter().map(Sight::decoder).collect(), calibration: self.calibration }
-    }
-
-    fn see<T: AsRef<str>>(&self, texts: &[T]) -> Result<Vec<Sight<'_>>, TransducerError> {
-        self.members.iter().map(|member| member.see(texts)).collect()
+    /// `judge(all members, place, item)` for the text of every item, lane by lane, in order.
+    fn each<T: Sync, R: Send>(
+        &self,
+        items: &[T],
+        text: impl Fn(&T) -> &str + Sync,
+        lanes: &Lanes<GraphTransformNet<f32>>,
+        judge: impl Fn(&Panel<'_>, usize, &T) -> R + Sync,
+    ) -> Result<Vec<R>, TransducerError> {
+        let chunks = lanes_of(items, |item| text(item).len());
+        let parts = lanes.map(&chunks, |_, items| {
+            let texts: Vec<&str> = items.iter().map(&text).collect();
+            let sights = self.members.iter().map(|member| member.see(&texts)).collect::<Result<Vec<_>, _>>()?;
+            let decoders = sights.iter().map(Sight::decoder).collect();
+            let panel = Panel { sights: &sights, decoders, calibration: self.calibration };
+            Ok::<_, TransducerError>(items.iter().enumerate().map(|(i, item)| judge(&panel, i, item)).collect())
+        })?;
+        let parts: Vec<Vec<R>> = parts;
+        Ok(parts.into_iter().flatten().collect())
     }
 }
 
@@ -278,15 +290,19 @@ impl Panel<'_> {
         proposals
     }
 
-    fn answer(&self, graph: usize, best: usize) -> Answer {
-        let Self { sights, decoders, .. } = self;
-        let mut proposals = self.proposals(graph, BEAM.max(2 * best));
-        let scored = proposals[0].1.iter().enumerate();
-        let surest = scored.max_by(|(a, x), (b, y)| x.log_probability.total_cmp(&y.log_probability).then(b.cmp(a)));
+    /// The best proposals, and the labels of the first in every member.
+    fn answer(&self, graph: usize, best: usize) -> (Answer, Vec<Hypothesis>) {
+        let proposals = self.proposals(graph, BEAM.max(2 * best)).into_iter().take(best.max(1));
+        let (proposals, mut scored): (Vec<Proposal>, Vec<Vec<Hypothesis>>) = proposals.unzip();
+        (Answer { proposals }, scored.swap_remove(0))
+    }
+
+    /// What each candidate does on the likeliest way to write a text, in the member that is surest of it.
+    fn explain(&self, graph: usize, scored: &[Hypothesis]) -> Reading {
+        let members = scored.iter().enumerate();
+        let surest = members.max_by(|(a, x), (b, y)| x.log_probability.total_cmp(&y.log_probability).then(b.cmp(a)));
         let (surest, hypothesis) = surest.expect("an ensemble has a member");
-        let reading = sights[surest].explain(&decoders[surest], graph, &hypothesis.labels);
-        proposals.truncate(best.max(1));
-        Answer { reading, proposals: proposals.into_iter().map(|(proposal, _)| proposal).collect() }
+        self.sights[surest].explain(&self.decoders[surest], graph, &hypothesis.labels)
     }
 
     /// The mean log probability of a text.

@@ -1,7 +1,7 @@
 //! From what the network says about a batch to a loss and the gradient that the network's backward pass starts from.
 
 use crate::data::LabelInventory;
-use crate::labelling::{Labelling, NO_LABEL, kind_of};
+use crate::labelling::{Labelling, kind_of};
 use crate::loss::{Band, Banded, Gate, Gates, LossError, Monotone, Predicted, StructuralLoss, Target, WeightedEdge};
 use crate::writing::Writing;
 use grapheme_core::graph::{Edge, NodeKind};
@@ -150,10 +150,10 @@ impl<S: Scalar> Example<'_, S> {
             method,
             &self.band(),
             Gates { log_stay: &log_stay, log_merge: &log_merge },
-            |i, j| self.writing.log_label(start + i, target[j], before(target, j)),
+            |i, j| self.writing.log_label(start + i, target[j]),
             |i, j, d| {
                 if d != S::zero() {
-                    self.writing.add_gradient(start + i, target[j], before(target, j), d, upstream);
+                    self.writing.add_gradient(start + i, target[j], d, upstream);
                 }
             },
         );
@@ -176,8 +176,7 @@ impl<S: Scalar> Example<'_, S> {
         let target = &self.task.labelling.targets[self.graph];
         let band = self.band();
         let gates = &self.morphed.gates;
-        let log_label =
-            Banded::from_fn(&band, |i, j| self.writing.log_label(rows.start + i, target[j], before(target, j)));
+        let log_label = Banded::from_fn(&band, |i, j| self.writing.log_label(rows.start + i, target[j]));
         let kind = (self.objective.loss.node.kind > 0.0).then(|| {
             let kinds = &self.task.labelling.target_kinds[self.graph];
             let shares = self.kind_shares();
@@ -244,7 +243,7 @@ impl<S: Scalar> Example<'_, S> {
                 if d == S::zero() {
                     continue;
                 }
-                self.writing.add_gradient(row, target[j], before(target, j), d, upstream);
+                self.writing.add_gradient(row, target[j], d, upstream);
             }
         }
         if let Some(dkind) = gradient.kind {
@@ -279,9 +278,4 @@ impl<S: Scalar> Example<'_, S> {
         }
         cost
     }
-}
-
-/// The label before the j-th of a target.
-fn before(target: &[u32], j: usize) -> u32 {
-    if j == 0 { NO_LABEL } else { target[j - 1] }
 }

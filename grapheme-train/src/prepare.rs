@@ -5,61 +5,158 @@ use crate::data::{
 };
 use crate::estimator::EstimatorName;
 use crate::objective::LossName;
-use crate::settings::{CONFIG_VERSION, DataConfig, ModelSpec, Preset, RunConfig, TrainingSettings};
+use crate::optim::ScheduleSettings;
+use crate::settings::{CONFIG_VERSION, DataConfig, ModelSpec, Preset, Recipe, RunConfig, TrainingSettings};
 use crate::trainer::{Reachable, needed_slots};
+use clap::builder::TypedValueParser;
+use serde::Serialize;
+use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
-/// What a person asked of the model; everything else follows from the data.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What a person asked of a training; everything else follows from the data. These are options of every command that trains
+/// on files of a person's own.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, clap::Args)]
 pub struct Wishes {
-    /// The network to start from.
+    /// Network and its regularisation
+    #[arg(long, value_enum, default_value_t = Preset::Words)]
     pub preset: Preset,
-    /// How an input becomes a graph.
+    /// How inputs become graphs
+    #[arg(long, value_enum, default_value_t = GraphForm::Path)]
     pub graph: GraphForm,
-    /// Units of the targets; none to propose them.
-    pub units: Option<TargetUnits>,
-    /// Candidates a node; none for the fewest that reach nearly every target.
-    pub slots: Option<usize>,
-    /// The loss.
+    /// What is minimised
+    #[arg(long, value_enum, default_value_t = LossName::Words)]
     pub loss: LossName,
-    /// The estimator; none for the one that goes with the loss.
+    /// How a gradient is taken through the last morph [default: marginal for words, pathwise for graph]
+    #[arg(long, value_enum)]
     pub estimator: Option<EstimatorName>,
-    /// Half width of the band of the assignment.
+    /// What a label stands for
+    #[arg(long, alias = "units", value_enum, default_value_t = Units::Auto)]
+    pub target_units: Units,
+    /// Candidates that each node splits into [default: the fewest from 2 that reach nearly every target]
+    #[arg(long, value_parser = at_least_one(256))]
+    pub slots: Option<usize>,
+    /// Half width of the band of the assignment, for very long texts [default: every pair]
+    #[arg(long)]
     pub window: Option<usize>,
-    /// Whether there are potentials between consecutive labels.
-    pub transitions: bool,
-    /// Features a node, if not those of the recipe.
+    /// Features a node [default: by the number of examples]
+    #[arg(long)]
     pub width: Option<usize>,
-    /// Dropout of messages, if not that of the recipe.
+    /// Dropout of messages, in [0, 1) [default: by the number of examples]
+    #[arg(long, allow_negative_numbers = true)]
     pub dropout: Option<f64>,
-    /// Probability that an example passes without messages, if not that of the recipe.
+    /// Probability that an example passes without messages in training, in [0, 1): for few examples [default: by their
+    /// number]
+    #[arg(long, allow_negative_numbers = true)]
     pub isolation: Option<f64>,
-    /// Passes over the training examples, if not those of the recipe.
+    /// Passes over the training examples [default: by their number; 10 if there are many]
+    #[arg(long, value_parser = at_least_one(u32::MAX))]
     pub epochs: Option<usize>,
-    /// Examples a step, if not those of the recipe.
+    /// Stop after so many minutes; the learning rate then falls with the clock
+    #[arg(long, allow_negative_numbers = true)]
+    pub minutes: Option<f64>,
+    /// Examples a step [default: by their number; 32 if there are many]
+    #[arg(long, value_parser = at_least_one(u32::MAX))]
     pub batch: Option<usize>,
-    /// Examples a lane, if not those of the recipe.
+    /// Examples a lane, the unit of work of a thread; part of the result, as the order of sums depends on it [default: by
+    /// their number; 16 if there are many]
+    #[arg(long, value_parser = at_least_one(u32::MAX))]
     pub lane: Option<usize>,
+    /// Highest learning rate
+    #[arg(long, default_value_t = ScheduleSettings::default().peak, allow_negative_numbers = true)]
+    pub rate: f64,
+    /// Largest norm of a gradient
+    #[arg(long, default_value_t = TrainingSettings::default().clip, allow_negative_numbers = true)]
+    pub clip: f64,
+    /// Decay of the weight average, in [0, 1); 0 for the last weights
+    #[arg(long, default_value_t = TrainingSettings::default().average, allow_negative_numbers = true)]
+    pub average: f64,
+    /// Epochs without a better dev figure before training stops; 0 for never
+    #[arg(long, default_value_t = TrainingSettings::default().patience)]
+    pub patience: usize,
+}
+
+/// What a person may say of the units of targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Units {
+    /// Proposed from the training targets, and said.
+    Auto,
+    /// What stands between spaces.
+    Tokens,
+    /// Grapheme clusters, spaces included; the boundary mark " @@" is one label.
+    Graphemes,
+    /// Code points of tokens.
+    Parts,
+}
+
+impl From<TargetUnits> for Units {
+    fn from(units: TargetUnits) -> Self {
+        match units {
+            TargetUnits::Tokens => Self::Tokens,
+            TargetUnits::Graphemes => Self::Graphemes,
+            TargetUnits::Parts => Self::Parts,
+        }
+    }
+}
+
+fn at_least_one(most: u32) -> impl TypedValueParser<Value = usize> {
+    clap::value_parser!(u32).range(1..=i64::from(most)).map(|n| n as usize)
 }
 
 impl Default for Wishes {
     /// Nothing but what follows from the data: the default network and the `words` loss.
     fn default() -> Self {
+        let TrainingSettings { schedule, clip, average, patience, .. } = TrainingSettings::default();
         Self {
             preset: Preset::Words,
             graph: GraphForm::Path,
-            units: None,
-            slots: None,
             loss: LossName::Words,
             estimator: None,
+            target_units: Units::Auto,
+            slots: None,
             window: None,
-            transitions: false,
             width: None,
             dropout: None,
             isolation: None,
             epochs: None,
+            minutes: None,
             batch: None,
             lane: None,
+            rate: schedule.peak,
+            clip,
+            average,
+            patience,
+        }
+    }
+}
+
+impl Wishes {
+    /// What differs from the default, as names and values.
+    pub fn named(&self) -> Vec<(String, String)> {
+        let fields = |wishes: &Self| match serde_json::to_value(wishes) {
+            Ok(Value::Object(fields)) => fields,
+            _ => Map::new(),
+        };
+        let usual = fields(&Self::default());
+        let differ = fields(self).into_iter().filter(|(name, value)| usual.get(name) != Some(value));
+        let plain = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        differ.map(|(name, value)| (name.replace('_', "-"), plain(value))).collect()
+    }
+
+    /// The settings of a training on so many examples.
+    fn training(&self, recipe: Recipe, seed: u64) -> TrainingSettings {
+        let usual = TrainingSettings::default();
+        TrainingSettings {
+            seed,
+            epochs: self.epochs.unwrap_or(recipe.epochs),
+            minutes: self.minutes,
+            batch: self.batch.unwrap_or(recipe.batch),
+            lane: self.lane.unwrap_or(recipe.lane),
+            schedule: ScheduleSettings { peak: self.rate, ..usual.schedule },
+            clip: self.clip,
+            average: self.average,
+            patience: self.patience,
+            ..usual
         }
     }
 }
@@ -98,17 +195,11 @@ const REACH: f64 = 0.995;
 /// More slots than this are never proposed: a target that much longer than its input is no rewriting of it.
 const MOST_SLOTS: usize = 8;
 
-/// Loads the examples and settles every setting; those of `training` that the recipe names are replaced by `wishes`, or
-/// by the recipe for so many examples.
+/// Loads the examples and settles every setting: as wished, or by the recipe for so many examples.
 ///
 /// # Errors
 /// [`DataError`] naming file, line and cure.
-pub fn prepare(
-    source: &Source,
-    bad_lines: BadLines,
-    wishes: Wishes,
-    mut training: TrainingSettings,
-) -> Result<Prepared, DataError> {
+pub fn prepare(source: &Source, bad_lines: BadLines, wishes: Wishes, seed: u64) -> Result<Prepared, DataError> {
     let loader = Loader { bad_lines, ..Loader::default() };
     let (train, dev) = match source {
         Source::Folder(folder) => {
@@ -118,11 +209,16 @@ pub fn prepare(
         Source::Files { train, dev } => (loader.file(train)?, loader.file(dev)?),
     };
     let (mut notes, mut warnings) = (Vec::new(), Vec::new());
-    let units = wishes.units.unwrap_or_else(|| {
-        let (units, because) = propose(train.targets());
-        notes.push(because);
-        units
-    });
+    let units = match wishes.target_units {
+        Units::Tokens => TargetUnits::Tokens,
+        Units::Graphemes => TargetUnits::Graphemes,
+        Units::Parts => TargetUnits::Parts,
+        Units::Auto => {
+            let (units, because) = propose(train.targets());
+            notes.push(because);
+            units
+        }
+    };
     let (train, dev) = (loader.check_units(train, units)?, loader.check_units(dev, units)?);
     let labels = LabelInventory::of(train.targets(), units);
     let estimator = wishes.estimator.unwrap_or(match wishes.loss {
@@ -134,9 +230,7 @@ pub fn prepare(
     network.width = wishes.width.unwrap_or(recipe.width);
     network.dropout = wishes.dropout.unwrap_or(recipe.dropout);
     network.isolation = wishes.isolation.unwrap_or(recipe.isolation);
-    training.epochs = wishes.epochs.unwrap_or(recipe.epochs);
-    training.batch = wishes.batch.unwrap_or(recipe.batch);
-    training.lane = wishes.lane.unwrap_or(recipe.lane);
+    let training = wishes.training(recipe, seed);
     if recipe != wishes.preset.recipe(usize::MAX) {
         notes.push(format!(
             "Recipe: for {} examples, width {}, dropout {}, isolation {}, {} epochs in batches of {}.",
@@ -148,7 +242,6 @@ pub fn prepare(
             training.batch
         ));
     }
-    network.transitions = wishes.transitions;
     let loss = estimator.loss(wishes.loss)?;
     let mut model = ModelSpec { graph: wishes.graph, units, labels, network, estimator, loss, window: wishes.window };
     if wishes.slots.is_none() {
@@ -184,22 +277,21 @@ pub fn prepare_members(
     source: &Source,
     bad_lines: BadLines,
     wishes: Wishes,
-    training: TrainingSettings,
+    seed: u64,
     members: usize,
 ) -> Result<Vec<Prepared>, DataError> {
-    let first = prepare(source, bad_lines, wishes, training.clone())?;
+    let first = prepare(source, bad_lines, wishes, seed)?;
     let units = first.config.model.units;
     let decomposes =
         units == TargetUnits::Tokens && first.train.targets().all(|target| TargetUnits::Parts.can_write(target));
     let mut all = vec![first];
     for i in 1..members {
         let wishes = match i % 3 {
-            1 => Wishes { preset: Preset::Dilated, units: Some(units), ..wishes },
-            2 if decomposes => Wishes { units: Some(TargetUnits::Parts), ..wishes },
-            _ => Wishes { units: Some(units), ..wishes },
+            1 => Wishes { preset: Preset::Dilated, target_units: units.into(), ..wishes },
+            2 if decomposes => Wishes { target_units: Units::Parts, ..wishes },
+            _ => Wishes { target_units: units.into(), ..wishes },
         };
-        let training = TrainingSettings { seed: training.seed.wrapping_add(i as u64), ..training.clone() };
-        let mut member = prepare(source, bad_lines, wishes, training)?;
+        let mut member = prepare(source, bad_lines, wishes, seed.wrapping_add(i as u64))?;
         // What is wrong with the examples was said for the first.
         member.warnings.clear();
         all.push(member);
@@ -288,4 +380,35 @@ fn fingerprint(splits: &[&Split]) -> String {
         eat(b"");
     }
     format!("{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        wishes: Wishes,
+    }
+
+    #[test]
+    fn wishes_are_named_as_on_the_command_line_and_none_by_default() {
+        let wishes = |args: &[&str]| Cli::parse_from([&["train"], args].concat()).wishes;
+        assert_eq!(wishes(&[]), Wishes::default());
+        assert!(Wishes::default().named().is_empty());
+        let args =
+            ["--average=0.5", "--dropout=0.0", "--epochs=20", "--preset=dilated", "--slots=3", "--target-units=parts"];
+        let named: Vec<String> =
+            wishes(&args).named().into_iter().map(|(name, value)| format!("--{name}={value}")).collect();
+        assert_eq!(named, args);
+        // What the flags say is what is trained with.
+        let usual = Wishes::default().training(Preset::Words.recipe(5_000), 1);
+        assert_eq!(usual, TrainingSettings::default());
+        assert!(
+            Cli::try_parse_from(["train", "--epochs=0"]).is_err()
+                && Cli::try_parse_from(["train", "--slots=257"]).is_err()
+        );
+    }
 }

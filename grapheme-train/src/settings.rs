@@ -139,7 +139,8 @@ impl TrainingSettings {
 }
 
 /// Networks that were found to work, by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum Preset {
     /// The default: one gated and two recurrent rounds, width 128.
     Words,
@@ -169,7 +170,6 @@ impl Preset {
             buckets,
             hashes: 2,
             outcomes,
-            transitions: false,
             baseline: false,
             stages: vec![StageConfig { rounds, slots }],
             gate_rank: 16,

@@ -105,7 +105,7 @@ fn morph() -> Morph<f32> {
 }
 
 fn head() -> LabelHead<f32> {
-    LabelHead::new(WIDTH, OUTCOMES, false, &mut Stream::new(2))
+    LabelHead::new(WIDTH, OUTCOMES, &mut Stream::new(2))
 }
 
 fn opened() -> MorphCache<f32> {

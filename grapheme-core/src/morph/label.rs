@@ -8,21 +8,14 @@ use ndarray::{Array2, ArrayView2};
 
 /// `log softmax(x U + u)` over the symbols seen in training targets and, last, `Copy`: the label of the node itself.
 ///
-/// With transitions, potentials between consecutive output labels (as in a linear-chain conditional random field: Lafferty,
-/// McCallum and Pereira, 2001, but normalised at each label), whoever reads the labels in order adds the row of the label
-/// before and normalises again: `p(y | before) ~ p(y) exp(transitions[before, y])`. They start at zero.
-///
 /// Rows of nodes that have no label (begin and end) cannot copy: there the probability of `Copy` is zero.
 #[derive(Clone, Debug)]
 pub struct LabelHead<S> {
     /// d to symbols + 1.
     pub linear: Linear<S>,
-    /// Outcomes x outcomes: from the label before to the next. The row of `Copy` stands for no label before, and for one
-    /// that is no symbol.
-    pub transitions: Option<Array2<S>>,
 }
 
-param_tree!(LabelHead { linear, transitions });
+param_tree!(LabelHead { linear });
 
 /// What [`LabelHead::backward`] needs.
 #[derive(Clone, Debug)]
@@ -32,9 +25,8 @@ pub struct HeadCache<S> {
 
 impl<S: Scalar> LabelHead<S> {
     /// A head for `outcomes` outcomes, `Copy` included.
-    pub fn new(width: usize, outcomes: usize, transitions: bool, stream: &mut Stream) -> Self {
-        let transitions = transitions.then(|| Array2::zeros((outcomes, outcomes)));
-        Self { linear: Linear::new(width, outcomes, stream), transitions }
+    pub fn new(width: usize, outcomes: usize, stream: &mut Stream) -> Self {
+        Self { linear: Linear::new(width, outcomes, stream) }
     }
 
     /// Log probabilities, n x outcomes, for `x` of n x d; row i may copy where `can_copy(i)`.

@@ -15,8 +15,6 @@ pub struct Upstream<S> {
     pub gates: GatesGradient<S>,
     /// Gradient of the log probabilities of the labels: output nodes x outcomes.
     pub log_label: Array2<S>,
-    /// Gradient of the potentials between consecutive labels.
-    pub transitions: Option<Array2<S>>,
 }
 
 /// The gradient at the last morph, where all closings of a batch meet.
@@ -49,8 +47,7 @@ impl<S: Scalar> Upstream<S> {
     /// No gradient.
     pub fn zeros(morphed: &MorphedGraph<S>) -> Self {
         let gates = GatesGradient::zeros(morphed.gates.log_stay.len());
-        let transitions = morphed.transitions.as_ref().map(|potentials| Array2::zeros(potentials.dim()));
-        Self { gates, log_label: Array2::zeros(morphed.log_label.dim()), transitions }
+        Self { gates, log_label: Array2::zeros(morphed.log_label.dim()) }
     }
 }
 
@@ -85,9 +82,6 @@ impl<S: Scalar> GraphTransformNet<S> {
         grad: &mut Self,
     ) -> Seam<S> {
         let Closed { realised, head } = closed;
-        if let (Some(sum), Some(transitions)) = (&mut grad.head.transitions, upstream.transitions) {
-            *sum += &transitions;
-        }
         let mut dx = self.head.backward(head, morphed.log_label.view(), upstream.log_label, &mut grad.head);
         medium.cross(Boundary { index: self.layers() - 2 }, &morphed.topology, &mut dx, record);
         let mut gates = upstream.gates;

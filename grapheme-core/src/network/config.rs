@@ -16,9 +16,6 @@ pub struct NetworkConfig {
     pub hashes: usize,
     /// Outcomes of the label head: the symbols of the inventory, and `Copy`.
     pub outcomes: usize,
-    /// Whether the label head has potentials between consecutive labels.
-    #[serde(default)]
-    pub transitions: bool,
     /// Whether the network learns what loss to expect of a graph, for an estimator that samples.
     #[serde(default)]
     pub baseline: bool,
@@ -74,7 +71,6 @@ impl NetworkConfig {
             buckets: 32,
             hashes: 2,
             outcomes,
-            transitions: false,
             baseline: false,
             stages: vec![StageConfig { rounds, slots: 2 }],
             gate_rank: 3,
@@ -139,9 +135,7 @@ impl NetworkConfig {
             let rounds: f64 = stage.rounds.iter().map(round).sum();
             rounds + stage.slots as f64 * d * d + 2.0 * d * self.gate_rank as f64
         };
-        let transitions = if self.transitions { (self.outcomes as f64).powi(2) } else { 0.0 };
         (self.buckets + self.outcomes + usize::from(self.baseline)) as f64 * d
-            + transitions
             + self.stages.iter().map(stage).sum::<f64>()
     }
 }
@@ -155,7 +149,6 @@ mod tests {
     fn parameters_are_counted_before_they_are_allocated() {
         let mut config = NetworkConfig::tiny(50);
         config.width = 64;
-        config.transitions = true;
         config.stages.push(StageConfig { rounds: vec![RoundKind::Recurrent], slots: 3 });
         let found = param::count(&GraphTransformNet::<f32>::new(&config, 1).unwrap()) as f64;
         let share = config.weights() / found;

@@ -82,8 +82,6 @@ pub struct MorphedGraph<S> {
     pub gates: Gates<S>,
     /// Log probabilities of the labels of each output node: output nodes x outcomes.
     pub log_label: Array2<S>,
-    /// The potentials between consecutive labels, if the network has any: outcomes x outcomes.
-    pub transitions: Option<Array2<S>>,
 }
 
 /// What a backward pass needs to know about the forward pass, the merge histories included.
@@ -359,7 +357,6 @@ impl<S: Scalar> GraphTransformNet<S> {
             candidate_offsets,
             gates: gates.clone(),
             log_label,
-            transitions: self.head.transitions.clone(),
         };
         Ok((morphed, Closed { realised, head }))
     }

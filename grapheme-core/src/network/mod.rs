@@ -81,7 +81,7 @@ impl<S: Scalar> GraphTransformNet<S> {
             Stage { rounds, morph }
         });
         let stages = stages.collect();
-        let head = LabelHead::new(d, config.outcomes, config.transitions, &mut stream.fork(u64::MAX));
+        let head = LabelHead::new(d, config.outcomes, &mut stream.fork(u64::MAX));
         let baseline = config.baseline.then(|| Linear { weight: Array2::zeros((d, 1)), bias: Array1::zeros(1) });
         Ok(Self { embedding, stages, head, baseline, embedding_dropout })
     }

@@ -10,7 +10,6 @@ use crate::lanes::Lanes;
 use crate::memory;
 use crate::output::{conclude, print, tell};
 use crate::prepare::{Source, Wishes, prepare_members};
-use crate::settings::TrainingSettings;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use grapheme_core::{Stream, param};
@@ -51,12 +50,8 @@ struct Cli {
     /// Learn from so many words alone, drawn by the seed [default: all]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     words: Option<u32>,
-    /// Passes over the training examples [default: by their number]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    epochs: Option<u32>,
-    /// Dropout of messages, in [0, 1) [default: by the number of words]
-    #[arg(long, allow_negative_numbers = true)]
-    dropout: Option<f64>,
+    #[command(flatten)]
+    wishes: Wishes,
     /// Threads; 0 for one a core. Does not change the result
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
@@ -193,14 +188,11 @@ impl Cli {
         if self.student {
             name.push_str("-student");
         }
-        if let Some(epochs) = self.epochs {
-            let _ = write!(name, "-epochs-{epochs}");
-        }
         if let Some(words) = self.words {
             let _ = write!(name, "-words-{words}");
         }
-        if let Some(dropout) = self.dropout {
-            let _ = write!(name, "-dropout-{dropout}");
+        for (wish, value) in self.wishes.named() {
+            let _ = write!(name, "-{wish}-{value}");
         }
         name
     }
@@ -272,10 +264,7 @@ impl Cli {
             job::reopen(out)?
         } else {
             let source = Source::Files { train, dev };
-            let epochs = self.epochs.map(|n| n as usize);
-            let wishes = Wishes { dropout: self.dropout, epochs, ..Wishes::default() };
-            let training = TrainingSettings { seed, ..TrainingSettings::default() };
-            let members = prepare_members(&source, BadLines::Stop, wishes, training, usize::from(members))?;
+            let members = prepare_members(&source, BadLines::Stop, self.wishes, seed, usize::from(members))?;
             job::begin(out, members, Existing::Refuse)?
         };
         let mut events: Vec<Event> = Vec::new();

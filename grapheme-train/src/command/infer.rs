@@ -5,7 +5,9 @@ use crate::ensemble::{Answer, Ensemble};
 use crate::explain::{Explanation, svg};
 use crate::file::{self, FileError};
 use crate::lanes::Lanes;
+use crate::memory;
 use crate::output::{cell, conclude, print, tell};
+use crate::reader::Reading;
 use anyhow::{Result, bail, ensure};
 use clap::Parser;
 use grapheme_core::GraphTransformNet;
@@ -65,6 +67,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
+    memory::keep_by_thread();
     conclude(infer(&Cli::parse()))
 }
 
@@ -145,16 +148,22 @@ impl Session {
     /// One row a line; a lone tab for a line that cannot be done.
     fn answer<T: AsRef<str> + Sync>(&self, lines: &[Option<T>]) -> Result<()> {
         let texts: Vec<&str> = lines.iter().flatten().map(AsRef::as_ref).collect();
-        let mut answers = texts.iter().zip(self.model.read(&texts, self.nbest, &self.lanes)?);
+        let answers: Vec<(Answer, Option<Reading>)> = if self.explain {
+            let explained = self.model.explain(&texts, self.nbest, &self.lanes)?;
+            explained.into_iter().map(|(answer, reading)| (answer, Some(reading))).collect()
+        } else {
+            self.model.read(&texts, self.nbest, &self.lanes)?.into_iter().map(|answer| (answer, None)).collect()
+        };
+        let mut answers = texts.iter().zip(answers);
         let mut out = String::new();
         for line in lines {
-            let Some((text, answer)) = line.as_ref().and_then(|_| answers.next()) else {
+            let Some((text, (answer, reading))) = line.as_ref().and_then(|_| answers.next()) else {
                 out.push_str("\t\n");
                 continue;
             };
             self.rows(&mut out, text, &answer)?;
-            if self.explain {
-                out.push_str(&Explanation::of(text, &answer.reading)?.columns());
+            if let Some(reading) = &reading {
+                out.push_str(&Explanation::of(text, reading)?.columns());
             }
         }
         Ok(print(&out)?)
@@ -173,9 +182,9 @@ impl Session {
     }
 
     fn draw(&self, texts: &[String], path: &Path) -> Result<()> {
-        let answers = self.model.read(texts, 1, &self.lanes)?;
+        let answers = self.model.explain(texts, 1, &self.lanes)?;
         let pairs = texts.iter().zip(&answers);
-        let explanations = pairs.map(|(text, answer)| Explanation::of(text, &answer.reading));
+        let explanations = pairs.map(|(text, (_, reading))| Explanation::of(text, reading));
         Ok(file::write(path, svg(&explanations.collect::<Result<Vec<_>, _>>()?).as_bytes())?)
     }
 }

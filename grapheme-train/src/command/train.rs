@@ -1,21 +1,19 @@
 //! Trains a model from pairs of texts.
 
-use crate::data::{BadLines, GraphForm, TargetUnits};
+use crate::data::BadLines;
 use crate::estimator::EstimatorName;
 use crate::event::{Event, Listener};
 use crate::file;
 use crate::job::{self, Existing, Job};
 use crate::lanes::Lanes;
 use crate::memory;
-use crate::objective::LossName;
 use crate::output::{conclude, print, shell_word, tell};
 use crate::prepare::{Prepared, Source, Wishes, prepare_members};
 use crate::screen::Screen;
-use crate::settings::{Preset, TrainingSettings};
 use crate::trainer::{Reachable, Trainer};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use grapheme_core::layers::RoundKind;
 use grapheme_core::{GraphTransformNet, param};
 use grapheme_optics::{Layout, Optics, OpticsSettings};
@@ -53,40 +51,8 @@ struct Cli {
     /// Say what would be trained, and how long it would take
     #[arg(long)]
     dry_run: bool,
-    /// Network and its regularisation
-    #[arg(long, value_enum, default_value_t = Preset::Words)]
-    preset: Preset,
-    /// How inputs become graphs
-    #[arg(long, value_enum, default_value_t = GraphForm::Path)]
-    graph: GraphForm,
-    /// What is minimised
-    #[arg(long, value_enum, default_value_t = LossName::Words)]
-    loss: LossName,
-    /// How a gradient is taken through the last morph [default: marginal for words, pathwise for graph]
-    #[arg(long, value_enum)]
-    estimator: Option<EstimatorName>,
-    /// What a label stands for
-    #[arg(long, alias = "units", value_enum, default_value_t = Units::Auto)]
-    target_units: Units,
-    /// Candidates that each node splits into [default: the fewest from 2 that reach nearly every target]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
-    slots: Option<u16>,
-    /// Half width of the band of the assignment, for very long texts [default: every pair]
-    #[arg(long)]
-    window: Option<usize>,
-    /// Potentials between consecutive labels
-    #[arg(long)]
-    transitions: bool,
-    /// Features a node [default: by the number of examples]
-    #[arg(long)]
-    width: Option<usize>,
-    /// Dropout of messages, in [0, 1) [default: by the number of examples]
-    #[arg(long, allow_negative_numbers = true)]
-    dropout: Option<f64>,
-    /// Probability that an example passes without messages in training, in [0, 1): for few examples [default: by their
-    /// number]
-    #[arg(long, allow_negative_numbers = true)]
-    isolation: Option<f64>,
+    #[command(flatten)]
+    wishes: Wishes,
     /// Models to train and use as one: recurrent, dilated, and with tokens decomposed, in turn
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     members: u16,
@@ -96,31 +62,8 @@ struct Cli {
     /// Threads; 0 for one a core. Does not change the result
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
-    /// Passes over the training examples [default: by their number; 10 if there are many]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    epochs: Option<u32>,
-    /// Stop after so many minutes; the learning rate then falls with the clock
-    #[arg(long, allow_negative_numbers = true)]
-    minutes: Option<f64>,
-    /// Examples a step [default: by their number; 32 if there are many]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    batch: Option<u32>,
-    /// Examples a lane, the unit of work of a thread; part of the result, as the order of sums depends on it [default: by
-    /// their number; 16 if there are many]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    lane: Option<u32>,
-    /// Highest learning rate
-    #[arg(long, default_value_t = 3e-3, allow_negative_numbers = true)]
-    rate: f64,
-    /// Largest norm of a gradient
-    #[arg(long, default_value_t = 2.0, allow_negative_numbers = true)]
-    clip: f64,
-    /// Epochs without a better dev figure before training stops; 0 for never
-    #[arg(long, default_value_t = 0)]
-    patience: usize,
-    /// Media that gradients cross between layers, a JSON file or the settings themselves; metrics.jsonl then tells of every
-    /// boundary (see doctor)
-    #[arg(long, value_name = "FILE|JSON")]
+    /// Media that gradients cross between layers, a JSON file; metrics.jsonl then tells of every boundary (see doctor)
+    #[arg(long)]
     optics: Option<PathBuf>,
     /// Leave malformed lines out instead of stopping
     #[arg(long)]
@@ -141,21 +84,8 @@ Examples:
   train --graph tree --out runs/trees                    expressions as trees
   train --train a.tsv --dev b.tsv --members 3            three models that are used as one
   train --data data/generated --optics optics.json       through media; {} in the file only watches
-  train --optics '{\"layers\": [{\"diffusion\": 0.1}]}'    the same, on the command line
   train --train a.tsv --dev b.tsv --dry-run              units, labels, unreachable examples, expected time
   train --out runs/a --resume                            go on after an interruption";
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Units {
-    /// Proposed from the training targets, and said
-    Auto,
-    /// What stands between spaces
-    Tokens,
-    /// Grapheme clusters, spaces included; the boundary mark " @@" is one label
-    Graphemes,
-    /// Code points of tokens
-    Parts,
-}
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
@@ -188,13 +118,13 @@ impl Cli {
             }
         }
         let threads = usize::from(self.threads);
-        // Whatever is refused is refused before a folder is touched.
-        for prepared in &members {
-            job::trainer(prepared, threads)?;
-            optics_of(prepared).with_context(|| self.optics_name())?;
-        }
         if self.dry_run {
             return members.iter().try_for_each(|prepared| describe(prepared, job::trainer(prepared, threads)?));
+        }
+        // Whatever is refused is refused before a folder is touched.
+        for prepared in members {
+            job::trainer(prepared, threads)?;
+            optics_of(prepared)?;
         }
         let out = self.out.clone().unwrap_or_else(|| self.free_folder());
         let existing = if self.overwrite { Existing::Replace } else { Existing::Refuse };
@@ -230,23 +160,11 @@ impl Cli {
 
     /// The settings of --optics, read whole.
     fn optics(&self) -> Result<Option<serde_json::Value>> {
-        let Some(given) = &self.optics else { return Ok(None) };
-        let text = match given.to_str() {
-            Some(settings) if settings.trim_start().starts_with('{') => settings.as_bytes().to_vec(),
-            _ => file::read(given)?,
-        };
+        let Some(path) = &self.optics else { return Ok(None) };
+        let text = file::read(path)?;
         let settings: OpticsSettings =
-            serde_json::from_slice(&text).map_err(|error| anyhow!("{}: {error}", self.optics_name()))?;
+            serde_json::from_slice(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
         Ok(Some(serde_json::to_value(settings)?))
-    }
-
-    /// Where the media come from, in messages.
-    fn optics_name(&self) -> String {
-        match &self.optics {
-            Some(given) if given.to_string_lossy().trim_start().starts_with('{') => "--optics".to_owned(),
-            Some(file) => file.display().to_string(),
-            None => "config.json".to_owned(),
-        }
     }
 
     fn source(&self) -> Source {
@@ -257,43 +175,13 @@ impl Cli {
     }
 
     fn prepare(&self) -> Result<Vec<Prepared>> {
-        if let Some(estimator) = self.estimator {
-            estimator.loss(self.loss)?;
+        if let Some(estimator) = self.wishes.estimator {
+            estimator.loss(self.wishes.loss)?;
         }
-        let units = match self.target_units {
-            Units::Auto => None,
-            Units::Tokens => Some(TargetUnits::Tokens),
-            Units::Graphemes => Some(TargetUnits::Graphemes),
-            Units::Parts => Some(TargetUnits::Parts),
-        };
-        let wishes = Wishes {
-            preset: self.preset,
-            graph: self.graph,
-            units,
-            slots: self.slots.map(usize::from),
-            loss: self.loss,
-            estimator: self.estimator,
-            window: self.window,
-            transitions: self.transitions,
-            width: self.width,
-            dropout: self.dropout,
-            isolation: self.isolation,
-            epochs: self.epochs.map(|n| n as usize),
-            batch: self.batch.map(|n| n as usize),
-            lane: self.lane.map(|n| n as usize),
-        };
-        let mut training = TrainingSettings {
-            seed: self.seed,
-            minutes: self.minutes,
-            clip: self.clip,
-            patience: self.patience,
-            ..TrainingSettings::default()
-        };
-        training.schedule.peak = self.rate;
         let bad_lines = if self.skip_bad { BadLines::Skip } else { BadLines::Stop };
         let source = self.source();
         let optics = self.optics()?;
-        let prepared = prepare_members(&source, bad_lines, wishes, training, usize::from(self.members));
+        let prepared = prepare_members(&source, bad_lines, self.wishes, self.seed, usize::from(self.members));
         let mut prepared = prepared.with_context(|| match &source {
             Source::Folder(folder) if folder == Path::new(GENERATED) => {
                 "the default data/generated is made by `cargo run --bin generate`, in the project's folder".to_owned()
@@ -320,7 +208,7 @@ impl Cli {
 /// The media of a run, checked against its network.
 fn optics_of(prepared: &Prepared) -> Result<Option<OpticsSettings>> {
     let Some(settings) = &prepared.config.optics else { return Ok(None) };
-    let settings = OpticsSettings::deserialize(settings).context("its optics")?;
+    let settings = OpticsSettings::deserialize(settings).context("the optics in config.json")?;
     settings.check(&Layout::of(&prepared.config.model.network))?;
     // A batch that is closed several times, or by other gates, has no one complex gradient to carry down.
     match prepared.config.model.estimator {

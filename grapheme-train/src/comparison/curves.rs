@@ -8,7 +8,7 @@ use crate::job;
 use crate::objective::LossName;
 use crate::prepare::{Source, Wishes, prepare};
 use crate::run::{RunError, RunFolder};
-use crate::settings::{Preset, TrainingSettings};
+use crate::settings::Preset;
 use crate::trainer::TrainError;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -82,7 +82,6 @@ pub fn train(
     threads: usize,
 ) -> Result<Curve, CurveError> {
     let source = Source::Files { train: data.train.clone(), dev: data.dev.clone() };
-    let usual = TrainingSettings::default();
     // One recipe whatever the number of examples, so that data sets differ by what they hold alone.
     let wishes = Wishes {
         preset: Preset::Tiny,
@@ -90,11 +89,11 @@ pub fn train(
         estimator: Some(estimator),
         epochs: Some(data.epochs),
         batch: Some(16),
-        lane: Some(usual.lane),
+        lane: Some(16),
+        average: 0.9,
         ..Wishes::default()
     };
-    let settings = TrainingSettings { seed, average: 0.9, ..usual };
-    let prepared = prepare(&source, BadLines::Stop, wishes, settings)?;
+    let prepared = prepare(&source, BadLines::Stop, wishes, seed)?;
     let run = RunFolder::overwrite(out.join(format!("{}-{estimator}-{seed}", data.name)))?;
     run.write_config(&prepared.config)?;
     let mut notes = Notes::default();

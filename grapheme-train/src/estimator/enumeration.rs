@@ -12,7 +12,6 @@
 
 use super::EstimateError;
 use super::reinforce::{add_score, log_probability};
-use crate::labelling::NO_LABEL;
 use crate::objective::{Objective, Task};
 use crate::writing::Writing;
 use grapheme_core::morph::Plan;
@@ -34,9 +33,6 @@ pub enum EnumerationError {
         /// Of one graph.
         candidates: usize,
     },
-    /// Potentials belong to all graphs at once, and choices are weighted graph by graph.
-    #[error("a network with transitions is judged one graph at a time: make the batch of one text")]
-    Transitions,
     /// Network or loss refused the batch.
     #[error(transparent)]
     Estimate(#[from] EstimateError),
@@ -113,9 +109,8 @@ pub fn marginal<S: Scalar>(
         let candidates = opened.range(graph);
         let stays = |z: usize| candidates.clone().filter(move |c| z >> (c - candidates.start) & 1 == 1);
         let fits = |&z: &usize| z.count_ones() as usize == target.len();
-        let before = |j: usize| if j == 0 { NO_LABEL } else { target[j - 1] };
         let log_joint = |z: usize| {
-            let labels = stays(z).enumerate().map(|(j, c)| writing.log_label(c, target[j], before(j)));
+            let labels = stays(z).enumerate().map(|(j, c)| writing.log_label(c, target[j]));
             let gates = candidates
                 .clone()
                 .map(|c| if z >> (c - candidates.start) & 1 == 1 { gates.log_stay[c] } else { gates.log_merge[c] });
@@ -136,7 +131,7 @@ pub fn marginal<S: Scalar>(
                 to[c] += share;
             }
             for (j, c) in stays(z).enumerate() {
-                writing.add_gradient(c, target[j], before(j), share, &mut upstream);
+                writing.add_gradient(c, target[j], share, &mut upstream);
             }
         }
     }
@@ -166,9 +161,6 @@ type Table = Vec<Vec<(f64, f64)>>;
 
 impl<'a, S: Scalar> Judge<'a, S> {
     fn new(net: &'a GraphTransformNet<S>, objective: &'a Objective, task: Task<'a>) -> Result<Self, EnumerationError> {
-        if net.head.transitions.is_some() && task.batch.graphs() > 1 {
-            return Err(EnumerationError::Transitions);
-        }
         Ok(Self { net, objective, task, opened: open(net, task)? })
     }
 
@@ -223,9 +215,6 @@ impl<'a, S: Scalar> Judge<'a, S> {
                     upstream.gates.log_stay[c] *= weight;
                     upstream.gates.log_merge[c] *= weight;
                 }
-            }
-            if let Some(transitions) = &mut upstream.transitions {
-                *transitions *= S::lit(loss[0]);
             }
             let score: Vec<S> = score.into_iter().map(S::lit).collect();
             seam.add(&self.net.close_backward(&self.opened, (&morphed, closed), upstream, &Vacuum, &mut (), grad));

@@ -124,9 +124,6 @@ pub(super) fn add_score<S: Scalar>(plan: &Plan, opened: &Opened<'_, S>, weights:
 /// Multiplies what goes up into the network.
 pub(super) fn scale<S: Scalar>(upstream: &mut Upstream<S>, factor: S) {
     upstream.log_label *= factor;
-    if let Some(transitions) = &mut upstream.transitions {
-        *transitions *= factor;
-    }
     upstream.gates.log_stay.iter_mut().chain(&mut upstream.gates.log_merge).for_each(|d| *d *= factor);
 }
 

@@ -5,6 +5,7 @@ mod browser;
 mod in_use;
 mod on_time;
 mod optics;
+mod planted;
 mod real_words;
 mod same_bits;
 mod sandbox;

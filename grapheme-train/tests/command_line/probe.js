@@ -18,7 +18,7 @@ setTimeout(() => {
 
   for (const [id, words] of [["loss", ["step", "loss"]], ["errors", ["epoch", "word error rate"]], ["gates", ["step", "boundary 0"]]]) {
     const drawn = all(`#${id} svg`).filter(svg => svg.getBoundingClientRect().width > 0);
-    check(`${id}: one drawing for this width a run`, drawn.length === all(`#${id} .cell`).length);
+    check(`${id}: one drawing for this width a run`, drawn.length === all(`#${id} .plot`).length);
     point(drawn[0]);
     check(`${id}: pointing tells numbers`, tells(...words) && drawn[0].querySelector(".hair"));
     press(drawn[0], "End");

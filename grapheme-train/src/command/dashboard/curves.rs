@@ -100,8 +100,8 @@ pub fn draw(curves: &[Curve], axis: &'static str, extent: Extent) -> Option<Plot
     let drawing = |size| {
         let (x, mut svg) = (x.clone(), String::new());
         let frame = match log {
-            true => chart(&mut svg, size, curves, axis, x, y.clone().log_scale()),
-            false => chart(&mut svg, size, curves, axis, x, y.clone()),
+            true => chart(&mut svg, size, curves, axis, x, y.clone().log_scale(), low),
+            false => chart(&mut svg, size, curves, axis, x, y.clone(), (y.end - y.start) / 10.0),
         };
         frame.ok().map(|frame| Drawing { svg, frame })
     };
@@ -124,6 +124,7 @@ fn chart<Y>(
     axis: &str,
     x: Range<f64>,
     y: Y,
+    finest: f64,
 ) -> Result<[i32; 4], Refused>
 where
     Y: AsRangedCoord<Value = f64>,
@@ -138,7 +139,7 @@ where
     mesh.x_desc(axis).x_labels(labels).y_labels(6).light_line_style(TRANSPARENT).bold_line_style(BLACK.mix(0.1));
     // Steps and epochs are counted.
     mesh.x_label_formatter(&|x| if (x - x.round()).abs() < 1e-6 { format!("{x:.0}") } else { String::new() });
-    mesh.y_label_formatter(&|y| short(*y)).draw()?;
+    mesh.y_label_formatter(&|y| short(*y, finest)).draw()?;
     for curve in curves {
         let style = if curve.faint { curve.colour.mix(0.45).stroke_width(1) } else { curve.colour.stroke_width(2) };
         chart.draw_series(LineSeries::new(curve.points.iter().copied(), style))?;
@@ -153,13 +154,13 @@ where
     Ok([x.start, y.start, x.end, y.end])
 }
 
-/// A number for an axis, without digits that say nothing.
-fn short(y: f64) -> String {
-    let digits = if y == 0.0 { 0 } else { (2 - y.abs().log10().floor() as i32).clamp(0, 9) };
+/// A number for an axis on which differences of `finest` can be seen, without digits that say nothing.
+fn short(y: f64, finest: f64) -> String {
     if y.abs() >= 1e5 || (y != 0.0 && y.abs() < 1e-4) {
         return format!("{y:.0e}");
     }
-    let text = format!("{y:.*}", digits as usize);
+    let digits = (-finest.log10().floor()).clamp(0.0, 9.0) as usize;
+    let text = format!("{y:.digits$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 

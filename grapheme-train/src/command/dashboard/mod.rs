@@ -59,7 +59,7 @@ const EXAMPLES: &str = "\
 Examples:
   dashboard runs/hun
   dashboard runs/hun --beside runs/hun-glass --out both.html
-  dashboard runs/hun --example gyöngy
+  dashboard runs/hun --example gyümölcs
   dashboard runs/hun --serve";
 
 /// The page, with places for its parts.

@@ -6,7 +6,7 @@ use crate::event::{DevFigures, Event};
 use crate::objective::LossName;
 use crate::prepare::{Prepared, Source, Wishes, prepare};
 use crate::run::RunFolder;
-use crate::settings::{Preset, TrainingSettings};
+use crate::settings::Preset;
 use crate::trainer::Trainer;
 use anyhow::{Context, Result, ensure};
 use std::fs;
@@ -64,7 +64,7 @@ fn run(
     let (preset, epochs) = (Preset::Tiny, Some(epochs));
     let wishes = Wishes { preset, loss, dropout: Some(0.1), epochs, ..Wishes::default() };
     let source = Source::Folder(data.to_owned());
-    let prepared = prepare(&source, BadLines::Stop, wishes, TrainingSettings::default());
+    let prepared = prepare(&source, BadLines::Stop, wishes, 1);
     let Prepared { config, train, dev, .. } = prepared.with_context(|| {
         format!("the data of the baseline, {}, are missing: run this in the project's folder", data.display())
     })?;

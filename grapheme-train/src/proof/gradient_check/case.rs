@@ -124,9 +124,7 @@ impl Combination {
         let stage = |rounds: &&[RoundKind]| StageConfig { rounds: rounds.to_vec(), slots: THRESHOLDS.len() };
         let stages = stages.iter().map(stage).collect();
         let (width, buckets, gate_rank) = (3, 24, 2);
-        // Only the words loss knows which label comes before another, whatever the alignment.
-        let transitions = self.loss == LossName::Words;
-        NetworkConfig { width, buckets, gate_rank, stages, transitions, ..NetworkConfig::tiny(labels().outcomes()) }
+        NetworkConfig { width, buckets, gate_rank, stages, ..NetworkConfig::tiny(labels().outcomes()) }
     }
 
     /// The loss on `inputs`.

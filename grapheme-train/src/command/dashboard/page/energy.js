@@ -47,7 +47,7 @@ function drawMap(run, figure, span, key) {
     tell(box.left + (column + .5) / columns * box.width, box.top + (row + .5) / rows * box.height);
   });
   const ticks = Math.min(columns, 5), at = i => map.steps[Math.round(i * (columns - 1) / Math.max(1, ticks - 1))][1];
-  const labels = [...Array(rows).keys()].reverse().map(b => el("span", { title: run.layers[b] }, `${run.layers[b]} ${b}`));
+  const labels = [...Array(rows).keys()].reverse().map(b => el("span", { title: run.layers[b] }, el("span", { class: "layer" }, run.layers[b]), el("b", {}, String(b))));
   return [
     el("div", { class: "map" }, el("div", { class: "rows" }, ...labels), canvas,
       el("div", { class: "ticks" }, ...[...Array(ticks).keys()].map(i => el("span", {}, (i ? "" : "step ") + at(i))))),

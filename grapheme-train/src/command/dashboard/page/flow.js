@@ -56,7 +56,7 @@ function flow(run, width) {
     group.append(svg("rect", { class: "bound", x: left, y: at, width: room, height: 6, rx: 1 }));
     group.append(word(left - 8, at + 8, `${b}`, "node", "end"));
     const rows = Math.max(1, e.rows);
-    if (width > 520) group.append(word(left - 24, at + 8, number((out) / rows), "quiet", "end"));
+    if (width > 520) group.append(word(left - 32, at + 8, number(out / rows), "quiet", "end"));
     const gain = below && out > 0 ? below.incoming / Math.max(1, below.rows) / (out / rows) : null;
     group.append(word(left - 8, at + step / 2 + 8, run.layers[b] , "gain", "end"));
     if (gain !== null) group.append(word(left + 8, at + step / 2 + 8, `×${number(Number(gain.toPrecision(3)))}`, "gain halo"));

@@ -28,11 +28,13 @@ function show(runs) {
   const all = { span: spans(runs) }, page = document.getElementById("page"), focus = document.activeElement?.dataset?.key;
   const made = [];
   for (const [id, title, words, draw] of sections) {
-    const cells = runs.map(run => [run, draw(run, all)]).filter(([, parts]) => parts && parts.length);
-    if (!cells.length) continue;
+    // A run that has nothing of it keeps its place, so that each run stays in its column.
+    const cells = runs.map(run => [run, draw(run, all) || []]);
+    if (cells.every(([, parts]) => !parts.length)) continue;
     made.push(el("section", { id }, el("h2", {}, title), ...(words ? [el("p", {}, words)] : []),
       el("div", { class: "cells" }, ...cells.map(([run, parts]) =>
-        el("div", { class: "cell" }, ...(runs.length > 1 && id !== "overview" ? [el("h3", {}, run.name)] : []), ...parts)))));
+        el("div", { class: "cell" }, ...(runs.length > 1 && id !== "overview" ? [el("h3", {}, run.name)] : []),
+          ...(parts.length ? parts : [el("p", {}, "Nothing of this in this run.")]))))));
   }
   hush();
   page.replaceChildren(...made);

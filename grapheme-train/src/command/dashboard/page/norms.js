@@ -19,7 +19,7 @@ function norms(run) {
   const fill = () => {
     const rows = run.norms.filter(row => row[0].toLowerCase().includes(state.search.toLowerCase()));
     rows.sort((a, b) => (a[state.by] < b[state.by] ? -1 : a[state.by] > b[state.by] ? 1 : 0) * state.way);
-    body.replaceChildren(...rows.map(([name, numbers, norm, rms]) => el("tr", {}, el("td", {}, name), el("td", {}, String(numbers)),
+    body.replaceChildren(...rows.map(([name, numbers, norm, rms]) => el("tr", {}, el("td", {}, name.replaceAll(".", ".\u200b")), el("td", {}, String(numbers)),
       el("td", {}, number(norm)), el("td", {}, number(rms)),
       el("td", {}, el("span", { class: "meter", style: `width:${(100 * rms / most).toFixed(1)}%` })))));
     heads.forEach((head, i) => {
