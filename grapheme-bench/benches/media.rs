@@ -12,6 +12,7 @@ use grapheme_train::data::{Example, Loader};
 use grapheme_train::settings::Preset;
 use ndarray::Array2;
 use rand::RngExt;
+use rand::seq::SliceRandom;
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -114,30 +115,34 @@ fn ratios(_: &mut Criterion) {
             (name, optics.expect("these settings are sound"))
         })
         .collect();
-    let mut vacuum = Vec::with_capacity(rounds);
-    let mut hooked = Vec::with_capacity(rounds);
-    let mut under = vec![Vec::with_capacity(rounds); media.len()];
+    // The passes of a round: vacuum, the walk without and with the hook, then the media. Who comes after whom changes from
+    // round to round, because each leaves the caches as it needs them.
+    let passes = 3 + media.len();
+    let mut times = vec![Vec::with_capacity(rounds); passes];
+    let order = Stream::new(7);
     for round in 0..rounds {
-        let plain = seconds(|| drop(step.take_under(&Vacuum)));
-        vacuum.push(plain);
-        // Who comes first changes from round to round.
-        let mut walks = [0.0; 2];
-        for hook in if round % 2 == 0 { [false, true] } else { [true, false] } {
-            walks[usize::from(hook)] = seconds(|| drop(step.take_under(&Walk { hook })));
-        }
-        hooked.push(walks[1] / walks[0]);
-        for ((_, optics), ratios) in media.iter_mut().zip(&mut under) {
-            let time = seconds(|| {
-                let (_, record) = step.take_under(optics.medium());
-                black_box(optics.observe(vec![record]));
+        let mut turn: Vec<usize> = (0..passes).collect();
+        turn.shuffle(&mut order.fork(round as u64));
+        for pass in turn {
+            times[pass].push(match pass {
+                0 => seconds(|| drop(step.take_under(&Vacuum))),
+                1 | 2 => seconds(|| drop(step.take_under(&Walk { hook: pass == 2 }))),
+                _ => {
+                    let (_, optics) = &mut media[pass - 3];
+                    seconds(|| {
+                        let (_, record) = step.take_under(optics.medium());
+                        black_box(optics.observe(vec![record]));
+                    })
+                }
             });
-            ratios.push(time / plain);
         }
     }
-    println!("a step in a vacuum: {:.2} ms", 1e3 * median(&mut vacuum));
-    println!("hook of a vacuum over none: {:.3}", median(&mut hooked));
-    for ((name, _), ratios) in media.iter().zip(&mut under) {
-        println!("{name} over vacuum: {:.3}", median(ratios));
+    let ratio =
+        |pass: usize, to: usize| -> f64 { median(times[pass].iter().zip(&times[to]).map(|(a, b)| a / b).collect()) };
+    println!("a step in a vacuum: {:.2} ms", 1e3 * median(times[0].clone()));
+    println!("hook of a vacuum over none: {:.3}", ratio(2, 1));
+    for (i, (name, _)) in media.iter().enumerate() {
+        println!("{name} over vacuum: {:.3}", ratio(3 + i, 0));
     }
 }
 
@@ -155,7 +160,7 @@ fn seconds(work: impl FnOnce()) -> f64 {
     clock.elapsed().as_secs_f64()
 }
 
-fn median(values: &mut [f64]) -> f64 {
+fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

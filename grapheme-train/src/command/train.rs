@@ -62,8 +62,9 @@ struct Cli {
     /// Threads; 0 for one a core. Does not change the result
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
-    /// Media that gradients cross between layers, a JSON file; metrics.jsonl then tells of every boundary (see doctor)
-    #[arg(long)]
+    /// Media that gradients cross between layers, a JSON file or the settings themselves; metrics.jsonl then tells of every
+    /// boundary (see doctor)
+    #[arg(long, value_name = "FILE|JSON")]
     optics: Option<PathBuf>,
     /// Leave malformed lines out instead of stopping
     #[arg(long)]
@@ -84,6 +85,7 @@ Examples:
   train --graph tree --out runs/trees                    expressions as trees
   train --train a.tsv --dev b.tsv --members 3            three models that are used as one
   train --data data/generated --optics optics.json       through media; {} in the file only watches
+  train --optics '{\"layers\": [{\"diffusion\": 0.1}]}'    the same, on the command line
   train --train a.tsv --dev b.tsv --dry-run              units, labels, unreachable examples, expected time
   train --out runs/a --resume                            go on after an interruption";
 
@@ -118,13 +120,13 @@ impl Cli {
             }
         }
         let threads = usize::from(self.threads);
+        // Whatever is refused is refused before a folder is touched.
+        for prepared in &members {
+            job::trainer(prepared, threads)?;
+            optics_of(prepared).with_context(|| self.optics_name())?;
+        }
         if self.dry_run {
             return members.iter().try_for_each(|prepared| describe(prepared, job::trainer(prepared, threads)?));
-        }
-        // Whatever is refused is refused before a folder is touched.
-        for prepared in members {
-            job::trainer(prepared, threads)?;
-            optics_of(prepared)?;
         }
         let out = self.out.clone().unwrap_or_else(|| self.free_folder());
         let existing = if self.overwrite { Existing::Replace } else { Existing::Refuse };
@@ -160,11 +162,23 @@ impl Cli {
 
     /// The settings of --optics, read whole.
     fn optics(&self) -> Result<Option<serde_json::Value>> {
-        let Some(path) = &self.optics else { return Ok(None) };
-        let text = file::read(path)?;
+        let Some(given) = &self.optics else { return Ok(None) };
+        let text = match given.to_str() {
+            Some(settings) if settings.trim_start().starts_with('{') => settings.as_bytes().to_vec(),
+            _ => file::read(given)?,
+        };
         let settings: OpticsSettings =
-            serde_json::from_slice(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+            serde_json::from_slice(&text).map_err(|error| anyhow!("{}: {error}", self.optics_name()))?;
         Ok(Some(serde_json::to_value(settings)?))
+    }
+
+    /// Where the media come from, in messages.
+    fn optics_name(&self) -> String {
+        match &self.optics {
+            Some(given) if given.to_string_lossy().trim_start().starts_with('{') => "--optics".to_owned(),
+            Some(file) => file.display().to_string(),
+            None => "config.json".to_owned(),
+        }
     }
 
     fn source(&self) -> Source {
@@ -208,7 +222,7 @@ impl Cli {
 /// The media of a run, checked against its network.
 fn optics_of(prepared: &Prepared) -> Result<Option<OpticsSettings>> {
     let Some(settings) = &prepared.config.optics else { return Ok(None) };
-    let settings = OpticsSettings::deserialize(settings).context("the optics in config.json")?;
+    let settings = OpticsSettings::deserialize(settings).context("its optics")?;
     settings.check(&Layout::of(&prepared.config.model.network))?;
     // A batch that is closed several times, or by other gates, has no one complex gradient to carry down.
     match prepared.config.model.estimator {

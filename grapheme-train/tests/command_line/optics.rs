@@ -34,7 +34,7 @@ fn with_optics(sandbox: &Sandbox, json: &str, args: &[&str]) {
 fn an_empty_file_only_watches() {
     let sandbox = Sandbox::new();
     sandbox.train(&["--out", "plain"]).succeeds();
-    with_optics(&sandbox, "{}", &["--out", "watched"]);
+    sandbox.train(&["--optics", "{}", "--out", "watched"]).succeeds();
     let model = |run: &str| fs::read(sandbox.path(run).join("model.safetensors")).unwrap();
     assert!(model("plain") == model("watched"), "weights differ");
     let metrics = fs::read_to_string(sandbox.path("watched/metrics.jsonl")).unwrap();
@@ -73,17 +73,21 @@ fn same_bits(json: &str, words: &[&str]) -> String {
 fn bad_media_are_refused_before_a_folder_is_made() {
     let sandbox = Sandbox::new();
     for (json, words) in [
-        (r#"{"layres": []}"#, ["optics.json", "unknown field `layres`"]),
-        (r#"{"indices": [{"layers": [0, 1], "index": 0.5}]}"#, ["indices[0].index", "at least 1"]),
-        (r#"{"layers": [{"transparency": 1.5}]}"#, ["layers[0].transparency", "from 0 to 1"]),
-        (r#"{"layers": [{"boundaries": [0, 40]}]}"#, ["layers[0].boundaries", "the smaller first"]),
-        ("{", ["optics.json", "EOF"]),
+        ("{\n\"layres\": []}", vec!["optics.json", "unknown field `layres`", "expected one of `layers`", "line 2"]),
+        (r#"{"indices": [{"layers": [0, 1], "index": 0.5}]}"#, vec!["optics.json", "indices[0].index", "at least 1"]),
+        (r#"{"layers": [{"transparency": 1.5}]}"#, vec!["optics.json", "layers[0].transparency", "from 0 to 1"]),
+        (r#"{"layers": [{"transparency": -0.1}]}"#, vec!["layers[0].transparency", "from 0 to 1"]),
+        (r#"{"layers": [{"boundaries": [0, 40]}]}"#, vec!["layers[0].boundaries", "from 0 to 4", "the smaller first"]),
+        (r#"{"indices": [{"layers": [3, 9], "index": 2}]}"#, vec!["indices[0].layers", "from 0 to 5"]),
+        ("{", vec!["optics.json", "EOF", "line 1"]),
     ] {
         sandbox.write("optics.json", json);
         sandbox.train(&["--optics", "optics.json", "--out", "bad"]).fails_with(&words);
+        sandbox.train(&["--optics", "optics.json", "--dry-run"]).fails_with(&words);
         assert!(!sandbox.path("bad").exists(), "{json}");
     }
     sandbox.train(&["--optics", "none.json", "--out", "bad"]).fails_with(&["none.json"]);
+    sandbox.train(&["--optics", r#"{"layers": 1}"#, "--out", "bad"]).fails_with(&["--optics", "line 1"]);
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! The classic pipeline against gradient media, on the same data, seeds and budget.
 
+mod picture;
+mod row;
 mod zspace;
 
 use crate::data::BadLines;
 use crate::ensemble::Ensemble;
 use crate::estimator::Crossing;
+use crate::file;
 use crate::lanes::Lanes;
 use crate::objective::Task;
 use crate::optim::{AdamW, AdamWSettings, GradientNorm, Optimiser, Sgd, clip};
@@ -20,7 +23,7 @@ use grapheme_core::{BoundaryFigures, GradientMedium, GraphTransformNet, Media, S
 use grapheme_optics::settings::{BandSettings, IndexWindow, OpticLayer, Value};
 use grapheme_optics::{Optics, OpticsSettings};
 use rand::seq::SliceRandom;
-use serde::Serialize;
+use row::{Outcome, Row, read, table};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -74,6 +77,12 @@ struct Cli {
     /// Threads; 0 for one a core. Does not change the result
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
+    /// Draw loss curves and energies, as SVG
+    #[arg(long, value_name = "FILE", conflicts_with = "zspace")]
+    picture: Option<PathBuf>,
+    /// Train nothing: show what was printed with --json, later files in place of earlier ones
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["data", "train", "zspace", "only"])]
+    show: Vec<PathBuf>,
     /// Print one line of JSON, with the loss curves
     #[arg(long)]
     json: bool,
@@ -84,6 +93,8 @@ Examples:
   compare_optics --data data/generated --seeds 3
   compare_optics --train hun_train.tsv --dev hun_dev.tsv --width 64 --steps 600
   compare_optics --data data/drop_last --deep 48 --steps 200 --json
+  compare_optics --data data/drop_last --deep 48 --json > deep.json
+  compare_optics --show deep.json --picture deep.svg
   compare_optics --data data/generated --zspace 8 --steps 200 --examples 256 --seeds 3";
 
 /// How one way of training moves the weights.
@@ -103,7 +114,7 @@ struct Way {
 }
 
 fn ways() -> Vec<Way> {
-    let (sgd, banded) = ([0.01, 0.03, 0.1, 0.3, 1.0, 3.0], [1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3]);
+    let (sgd, banded) = ([0.01, 0.03, 0.1, 0.3, 1.0, 3.0], [3e-3, 0.01, 0.03, 0.1, 0.3, 1.0]);
     let adamw = [3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1];
     let vacuum = OpticsSettings::default();
     let band = BandSettings { boundaries: None, low: 1e-3, high: 4e-3 };
@@ -137,46 +148,15 @@ fn ways() -> Vec<Way> {
     ]
 }
 
-/// One run.
-#[derive(Clone, Serialize)]
-struct Outcome {
-    seed: u64,
-    rate: f64,
-    /// Mean loss of an example over the last tenth of the steps.
-    loss: f64,
-    /// Dev word error rate in percent.
-    wer: f64,
-    /// Largest over smallest energy a row behind the boundaries, at the first step.
-    first_spread: f64,
-    /// The median of the same over all steps.
-    spread: f64,
-    /// Energy a row behind each boundary, medians over the steps.
-    energies: Vec<f64>,
-    /// Loss of every step.
-    curve: Vec<f64>,
-}
-
-/// All runs of one way at its best rate. Means and deviations are over the runs that stayed finite.
-#[derive(Serialize)]
-struct Row {
-    name: &'static str,
-    rate: f64,
-    loss: [f64; 2],
-    wer: [f64; 2],
-    spread: f64,
-    /// Runs that did not stay finite.
-    broken: usize,
-    /// Dev WER of the first seed at each rate that was tried, in their order.
-    tried: Vec<(f64, f64)>,
-    runs: Vec<Outcome>,
-}
-
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
     conclude(run(&Cli::parse()))
 }
 
 fn run(cli: &Cli) -> Result<()> {
+    if !cli.show.is_empty() {
+        return tell_all(cli, &read(&cli.show)?);
+    }
     let source = match (&cli.train, &cli.dev) {
         (Some(train), Some(dev)) => Source::Files { train: train.clone(), dev: dev.clone() },
         _ => Source::Folder(cli.data.clone().unwrap_or_else(|| PathBuf::from("data/generated"))),
@@ -196,11 +176,18 @@ fn run(cli: &Cli) -> Result<()> {
     for way in ways().into_iter().filter(|way| cli.only.as_ref().is_none_or(|only| way.name.contains(only.as_str()))) {
         rows.push(compare(cli, &prepared, &way, &mut lanes)?);
     }
+    tell_all(cli, &rows)
+}
+
+fn tell_all(cli: &Cli, rows: &[Row]) -> Result<()> {
+    if let Some(path) = &cli.picture {
+        file::replace(path, picture::draw(rows).map_err(|error| anyhow!("the picture: {error}"))?.as_bytes())?;
+    }
     let mut said = String::new();
     if cli.json {
-        writeln!(said, "{}", serde_json::to_string(&rows)?)?;
+        writeln!(said, "{}", serde_json::to_string(rows)?)?;
     } else {
-        table(&mut said, &rows)?;
+        table(&mut said, rows)?;
     }
     print(&said)?;
     let broken = rows.iter().find(|row| !row.loss[0].is_finite());
@@ -226,44 +213,6 @@ fn rays(cli: &Cli, prepared: &Prepared, rank: usize, lanes: &mut Lanes<GraphTran
     Ok(())
 }
 
-/// Figures of all ways; then, seed 1, how their losses fell and what energy a row they had from the loss (right) to the input.
-fn table(said: &mut String, rows: &[Row]) -> std::fmt::Result {
-    writeln!(
-        said,
-        "{:<20} {:>8} {:>17} {:>17} {:>14} {:>7}",
-        "way", "rate", "loss", "dev WER", "energy spread", "broken"
-    )?;
-    for row in rows {
-        let Row { name, rate, loss, wer, spread, broken, .. } = row;
-        writeln!(
-            said,
-            "{name:<20} {rate:>8} {:>9.4} +- {:<5.3} {:>8.2} +- {:<5.2} {spread:>14.2e} {broken:>7}",
-            loss[0], loss[1], wer[0], wer[1]
-        )?;
-    }
-    writeln!(said, "\nmean loss over each eighth of the steps, seed 1")?;
-    for Row { name, runs, .. } in rows {
-        write!(said, "{name:<20}")?;
-        let curve = &runs[0].curve;
-        for part in curve.chunks(curve.len().div_ceil(8)) {
-            write!(said, " {:>9.3}", part.iter().sum::<f64>() / part.len() as f64)?;
-        }
-        writeln!(said)?;
-    }
-    let boundaries = rows.first().map_or(0, |row| row.runs[0].energies.len());
-    let shown: Vec<usize> =
-        (0..boundaries).filter(|b| b % boundaries.div_ceil(8) == 0 || b + 1 == boundaries).collect();
-    write!(said, "\nenergy a row behind a boundary, median over the steps, seed 1\n{:<20}", "boundary")?;
-    shown.iter().try_for_each(|b| write!(said, " {b:>9}"))?;
-    writeln!(said)?;
-    for Row { name, runs, .. } in rows {
-        write!(said, "{name:<20}")?;
-        shown.iter().try_for_each(|&b| write!(said, " {:>9.1e}", runs[0].energies[b]))?;
-        writeln!(said)?;
-    }
-    Ok(())
-}
-
 /// The rate is chosen on the first seed; the other seeds run at that rate.
 fn compare(cli: &Cli, prepared: &Prepared, way: &Way, lanes: &mut Lanes<GraphTransformNet<f32>>) -> Result<Row> {
     let mut best: Option<Outcome> = None;
@@ -286,7 +235,16 @@ fn compare(cli: &Cli, prepared: &Prepared, way: &Way, lanes: &mut Lanes<GraphTra
     let of = |figure: &dyn Fn(&Outcome) -> f64| mean_and_deviation(runs.iter().filter(whole).map(figure));
     let spread = of(&|run| run.spread.ln())[0].exp();
     let broken = runs.iter().filter(|run| !run.loss.is_finite()).count();
-    Ok(Row { name: way.name, rate, loss: of(&|run| run.loss), wer: of(&|run| run.wer), spread, broken, tried, runs })
+    Ok(Row {
+        name: way.name.to_owned(),
+        rate,
+        loss: of(&|run| run.loss),
+        wer: of(&|run| run.wer),
+        spread,
+        broken,
+        tried,
+        runs,
+    })
 }
 
 fn mean_and_deviation(values: impl Iterator<Item = f64> + Clone) -> [f64; 2] {

@@ -39,6 +39,8 @@ struct Half<'a> {
     model: Transducer,
     space: ZSpace<Net>,
     examples: &'a [Example],
+    /// How many of them have a finite loss.
+    finite: usize,
 }
 
 /// Trains by AdamW for `cli.steps`, keeping the path; then goes on from there for `evaluations` of the loss of the first
@@ -144,8 +146,10 @@ impl Half<'_> {
     /// The mean loss of an example, and its gradient.
     fn loss(&self, net: &Net, lanes: &mut Lanes<Net>) -> Result<(f64, Net)> {
         let members: Vec<usize> = (0..self.examples.len()).collect();
-        let (losses, gradient) = pass(&self.model, net, self.examples, &members, None, lanes)?;
-        Ok((losses, gradient.clone()))
+        let (loss, finite, gradient) = pass(&self.model, net, self.examples, &members, None, lanes)?;
+        // What was in reach of the model that was trained is out of reach where weights are beyond all numbers.
+        let loss = if finite < self.finite { f64::NAN } else { loss };
+        Ok((loss, gradient.clone()))
     }
 }
 
@@ -158,7 +162,7 @@ fn half<'a>(cli: &Cli, prepared: &'a Prepared, rank: usize, seed: u64, lanes: &m
     for step in 0..steps {
         let stream = Stream::new(seed).fork(step as u64);
         let members: Vec<usize> = (0..batch).map(|i| (stream.at(i as u64) % examples.len() as u64) as usize).collect();
-        let (_, gradient) = pass(&model, &model.net, examples, &members, Some(&stream), lanes)?;
+        let (_, _, gradient) = pass(&model, &model.net, examples, &members, Some(&stream), lanes)?;
         if let GradientNorm::NotFinite { block } = clip(gradient, 2.0) {
             bail!("seed {seed}, step {}: the gradient of {block} is not finite", step + 1);
         }
@@ -169,10 +173,13 @@ fn half<'a>(cli: &Cli, prepared: &'a Prepared, rank: usize, seed: u64, lanes: &m
         }
     }
     let space = ZSpace::of_path::<f32>(&path, rank).context("a path has a last state")?;
-    Ok(Half { model, space, examples })
+    let mut half = Half { model, space, examples, finite: 1 };
+    let members: Vec<usize> = (0..examples.len()).collect();
+    half.finite = pass(&half.model, &half.model.net, examples, &members, None, lanes)?.1.max(1);
+    Ok(half)
 }
 
-/// The mean loss of some examples under the weights `net` of a model, and its gradient.
+/// The mean loss of some examples under the weights `net` of a model, over how many of them it is finite, and its gradient.
 fn pass<'l>(
     model: &Transducer,
     net: &Net,
@@ -180,7 +187,7 @@ fn pass<'l>(
     members: &[usize],
     stream: Option<&Stream>,
     lanes: &'l mut Lanes<Net>,
-) -> Result<(f64, &'l mut Net)> {
+) -> Result<(f64, usize, &'l mut Net)> {
     let (spec, objective) = (&model.spec, model.objective());
     let jobs: Vec<&[usize]> = members.chunks(16).collect();
     let (parts, gradient) = lanes.gradient(net, &jobs, |_, members, gradient| -> Result<_> {
@@ -191,7 +198,7 @@ fn pass<'l>(
         Ok(spec.estimator.build::<f32, Vacuum>().gradient(net, &objective, task, pass, gradient)?.losses)
     })?;
     let finite: Vec<f64> = parts.into_iter().flatten().filter(|loss| loss.is_finite()).collect();
-    let count = finite.len().max(1) as f64;
+    let count = finite.len() as f64;
     param::each_mut(gradient, |_, _, values: &mut [f32]| values.iter_mut().for_each(|d| *d /= count as f32));
-    Ok((finite.iter().sum::<f64>() / count, gradient))
+    Ok((finite.iter().sum::<f64>() / count, finite.len(), gradient))
 }
