@@ -2,7 +2,10 @@
 
 use crate::sandbox::Sandbox;
 use std::fs;
+use std::io::Write;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Names under which Chromium is installed.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
@@ -25,16 +28,53 @@ fn browse(browser: &str, sandbox: &Sandbox, args: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-#[test]
-fn the_page_works_in_a_browser() {
-    let answers = |name: &&&str| {
-        let asked = Command::new(**name).arg("--version").output();
+/// The first browser that is there; none is said.
+fn installed() -> Option<&'static str> {
+    let answers = |name: &&str| {
+        let asked = Command::new(name).arg("--version").output();
         asked.is_ok_and(|output| output.status.success())
     };
-    let Some(browser) = BROWSERS.iter().find(answers) else {
+    let found = BROWSERS.into_iter().find(answers);
+    if found.is_none() {
         eprintln!("skipped: no Chromium is installed");
-        return;
+    }
+    found
+}
+
+#[test]
+fn a_page_that_is_served_follows_the_run() {
+    let Some(browser) = installed() else { return };
+    let sandbox = Sandbox::trained().copy();
+    let (mut server, address) = sandbox.serve("run");
+    // A step is written whenever the browser may look again; its clock jumps from one look to the next.
+    let ended = AtomicBool::new(false);
+    let page = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut metrics = fs::OpenOptions::new().append(true).open(sandbox.path("run/metrics.jsonl")).unwrap();
+            for step in (21..).take_while(|_| !ended.load(Ordering::Relaxed)) {
+                let (name, rest) = (r#"{"event":"step","epoch":3"#, r#""learning_rate":0.1,"gradient_norm":1.0"#);
+                writeln!(metrics, r#"{name},"step":{step},"loss":0.5,{rest},"graphemes":9}}"#).unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let looks = "--virtual-time-budget=16000";
+        let output = browse(browser, &sandbox, &[looks, "--dump-dom", &format!("http://{address}/")]);
+        ended.store(true, Ordering::Relaxed);
+        String::from_utf8(output.stdout).unwrap()
+    });
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let after = |words: &str| -> u64 {
+        let rest = page.split(words).nth(1).unwrap_or_else(|| panic!("no {words} in {page}"));
+        rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
     };
+    let (first, last) = (after(r#"["steps",""#), after("<dt>steps</dt><dd>"));
+    assert!(first < last, "it came with {first} steps and shows {last}");
+}
+
+#[test]
+fn the_page_works_in_a_browser() {
+    let Some(browser) = installed() else { return };
     let sandbox = Sandbox::new();
     sandbox.write("optics.json", GLASS);
     sandbox.train(&["--optics", "optics.json", "--out", "run"]).succeeds();

@@ -2,9 +2,8 @@
 
 use crate::sandbox::{Sandbox, lines, two_epochs};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Stdio;
 
 /// Media of every kind that a run of the sandbox can have.
 const GLASS: &str = r#"{
@@ -140,20 +139,16 @@ fn the_page_holds_both_runs_and_the_server_nothing_else() {
     let links = ["src=\"http", "href=\"http", "url(http", "import "];
     assert!(links.iter().all(|link| !page.contains(link)));
 
-    let mut command = sandbox.command("dashboard", &["glass", "--serve", "--port", "0"]);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap();
-    assert!(address.starts_with("127.0.0.1:"), "{line}");
+    let (mut child, address) = sandbox.serve("glass");
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
     let ask_as = |host: &str, path: &str| {
-        let mut stream = TcpStream::connect(address).unwrap();
+        let mut stream = TcpStream::connect(&address).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
     };
-    let ask = |path: &str| ask_as(address, path);
+    let ask = |path: &str| ask_as(&address, path);
     let (found, data) = (ask("/"), ask("/data.json"));
     let others = [
         "/config.json",

@@ -4,7 +4,7 @@ use grapheme_train::data::generate::{Notation, Overwrite, Pair, Plan, Task};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -118,6 +118,16 @@ impl Sandbox {
         let output = child.wait_with_output().unwrap();
         writer.join().unwrap();
         Said::of("infer", output)
+    }
+
+    /// Starts `dashboard --serve`, and gives the address and port that it serves. Whoever asked for it kills it.
+    pub fn serve(&self, run: &str) -> (Child, String) {
+        let mut command = self.command("dashboard", &[run, "--serve", "--port", "0"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap();
+        (child, address.to_owned())
     }
 
     /// Starts `train`, waits until `ready` or its end, and kills it there.
