@@ -141,7 +141,7 @@ where
     mesh.x_label_formatter(&|x| if (x - x.round()).abs() < 1e-6 { format!("{x:.0}") } else { String::new() });
     mesh.y_label_formatter(&|y| short(*y, finest)).draw()?;
     for curve in curves {
-        let style = if curve.faint { curve.colour.mix(0.45).stroke_width(1) } else { curve.colour.stroke_width(2) };
+        let style = if curve.faint { curve.colour.mix(0.3).stroke_width(1) } else { curve.colour.stroke_width(2) };
         chart.draw_series(LineSeries::new(curve.points.iter().copied(), style))?;
         if curve.points.len() <= 40 {
             chart.draw_series(curve.points.iter().map(|&point| Circle::new(point, 3, curve.colour.filled())))?;
