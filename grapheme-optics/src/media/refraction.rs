@@ -1,7 +1,7 @@
 //! Refraction within the subspace in which gradients live.
 
 use super::ledger::Ledger;
-use super::rows::{add_combination, add_scaled, add_to_each, dot, slices, slices_mut};
+use super::rows::{add_scaled, dot, slices, slices_mut};
 use super::snell::{Polarisation, reflectance, refracted_cosine};
 use grapheme_core::Scalar;
 use ndarray::Array2;
@@ -198,17 +198,16 @@ impl<S: Scalar> Refraction<S> {
     /// what the running subspace learns from.
     pub fn cross(&self, g: &mut Array2<S>, ledger: &mut Ledger, bend: &mut Bend, mut watch: Option<&mut Array2<S>>) {
         let k = self.frame.axes.nrows().min(MOST_AXES);
-        let axes = self.frame.axes.as_slice().expect("axes are stored in row-major order");
         let mut before = [0.0; MOST_AXES];
-        let mut coordinates = [S::zero(); MOST_AXES];
         for row in slices_mut(g) {
-            for j in 0..k {
-                coordinates[j] = dot(row, self.axis(j));
-                before[j] = coordinates[j].widen();
-            }
-            if let Some(watch) = watch.as_deref_mut() {
-                let moments = watch.as_slice_mut().expect("moments are stored in row-major order");
-                add_to_each(moments, &coordinates[..k], row);
+            for (j, c) in before[..k].iter_mut().enumerate() {
+                let coordinate = dot(row, self.axis(j));
+                *c = coordinate.widen();
+                if let Some(watch) = watch.as_deref_mut() {
+                    let d = row.len();
+                    let moments = watch.as_slice_mut().expect("moments are stored in row-major order");
+                    add_scaled(&mut moments[j * d..(j + 1) * d], coordinate, row);
+                }
             }
             let mut after = before;
             let square: f64 = before[..k].iter().map(|x| x * x).sum();
@@ -226,9 +225,8 @@ impl<S: Scalar> Refraction<S> {
                 }
             }
             for j in 0..k {
-                coordinates[j] = S::lit(after[j] - before[j]);
+                add_scaled(row, S::lit(after[j] - before[j]), self.axis(j));
             }
-            add_combination(row, &coordinates[..k], axes);
         }
     }
 }
