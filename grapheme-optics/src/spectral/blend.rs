@@ -46,6 +46,22 @@ struct Products {
 }
 
 impl Products {
+    fn is_empty(&self) -> bool {
+        self.seen.iter().all(|&seen| seen == 0.0)
+    }
+
+    /// Adds a mean as if it had been seen in so many frames, or in as many as it was where these are fewer.
+    fn add_share(&mut self, other: &Self, frames: f64) {
+        for ((at, sum), seen) in self.sums.indexed_iter_mut().zip(&mut self.seen) {
+            let (more, count) = (other.sums[at], other.seen[at]);
+            if count > 0.0 {
+                let part = frames.min(count);
+                *sum += part * more / count;
+                *seen += part;
+            }
+        }
+    }
+
     fn new(rules: usize) -> Self {
         Self { sums: Array2::zeros((rules, rules)), seen: Array2::zeros((rules, rules)) }
     }
@@ -64,46 +80,52 @@ impl Products {
 
 /// A combination of K rules, `w >= 0`, `sum w = 1`.
 ///
-/// Let `e_k` be the error of rule k at a frame. The mean over frames of `<e_k, e_l> / (min_k |e_k|^2 + floor)` is the matrix C: each frame
-/// is divided by the error of its best rule, so that one jump that nobody foresaw does not drown what was learned before.
+/// Let `e_k` be the error of rule k at a frame. The mean over frames of `<e_k, e_l> / u` is the matrix C, with the unit
+/// `u = max(min_k |e_k|^2, usual roughness)`: where some rule can do it the squared error counts as it is, and one jump that nobody
+/// foresaw does not drown what was learned before. The roughness of a frame is what the best polynomial through the frames
+/// before it leaves; the usual one is a decayed geometric mean. It depends on the field alone, so training and the sequence
+/// at hand are measured in one unit.
+///
 /// The weights are those of least variance (Bates and Granger, 1969), `w ~ (D (C + ridge diag C) D)^-1 1` with
 /// `D_kk = (C_kk / min C)^((sharpness - 1) / 2)`, which pushes the worse rules down further; rules whose weight would be negative are
 /// left out one after the other.
 ///
-/// The floor is a hundredth of the mean best error, jumps included: what is small beside the jumps that a sequence has anyway
-/// does not count, and a rule that sees jumps where none come is not preferred for being finer in between.
-///
-/// A frame that even the best rule missed by far is a surprise. Rules that read several frames are then wrong until the
-/// surprise has left them, so the first four frames after one have a C each, and all others one more. To each is added what
-/// training saw in the same situation, as if it had been `prior` frames. Predictions of several steps have a C of their own,
-/// by octaves of the number of steps, from training and from a test on the frames that were last seen.
+/// A frame that is far rougher than usual is a surprise. Rules that read several frames are then wrong until the
+/// surprise has left them, so the first four frames after one have a C each, and all others one more; a sequence begins like after a
+/// surprise. To each is added what training saw in the same situation, as if it had been `prior` frames, and to the first four
+/// one frame's worth of what is known of calm. Predictions of several steps have a C of their own, by octaves of the number of steps, from
+/// training and from a test on the frames that were last seen.
 #[derive(Clone, Debug)]
 pub struct Blend {
     settings: BlendSettings,
+    /// Of this sequence by situation, what is past fading.
     recent: Vec<Products>,
+    /// The same without fading, which becomes experience.
+    whole: Vec<Products>,
     trained: Vec<Products>,
     /// From training, for rollouts.
     far: Vec<Products>,
     /// Frames since the last surprise.
     calm: usize,
-    /// Decayed mean of the logarithm of the best error, and its weight.
+    /// Decayed mean of the logarithm of the roughness, and its weight.
     usual: [f64; 2],
+    /// Sum of roughness, and frames: of this sequence, and of training.
+    rough: [[f64; 2]; 2],
     /// Decayed mean of the squared change of the field, and its weight.
     change: [f64; 2],
-    /// Sum of best errors, and frames: of this sequence, and of training.
-    risk: [[f64; 2]; 2],
 }
 
 /// Situations: 1 to 4 frames after a surprise, and calm.
 const SITUATIONS: usize = 5;
-/// A best error so many times the usual one is a surprise.
+/// A roughness so many times the usual one is a surprise.
 const SURPRISE: f64 = 30.0;
 /// Squared errors below this part of the field's squared change are as good as none.
 const FLOOR: f64 = 1e-6;
-/// No rule counts as worse than so many times the best.
+/// This part of the mean roughness, jumps included, is added to that of each frame: where a field hardly moves but for its jumps,
+/// what happens between them is not all that counts.
+const SHARE: f64 = 0.01;
+/// No rule counts as worse than so many units.
 const WORST: f64 = 1e6;
-/// Part of the mean best error that does not count.
-const IDLE: f64 = 0.01;
 /// Octaves of the length of a rollout: 1, 2 to 3, 4 to 7, ..., 32 and more.
 const OCTAVES: usize = 6;
 
@@ -114,12 +136,13 @@ impl Blend {
         Self {
             settings,
             recent: none.clone(),
+            whole: none.clone(),
             trained: none,
             far: vec![Products::new(rules); OCTAVES],
-            calm: SITUATIONS,
+            calm: 0,
             usual: [0.0; 2],
+            rough: [[0.0; 2]; 2],
             change: [0.0; 2],
-            risk: [[0.0; 2]; 2],
         }
     }
 
@@ -127,43 +150,46 @@ impl Blend {
     pub fn clear(&mut self) {
         let rules = self.recent[0].sums.nrows();
         self.recent.fill(Products::new(rules));
-        (self.calm, self.usual, self.change, self.risk[0]) = (SITUATIONS, [0.0; 2], [0.0; 2], [0.0; 2]);
+        self.whole.fill(Products::new(rules));
+        (self.calm, self.usual, self.rough[0], self.change) = (0, [0.0; 2], [0.0; 2], [0.0; 2]);
     }
 
     /// Takes note of the errors of all rules at one frame, K x P; `known` says which rules had an answer, `change` is the mean squared
-    /// change of the field.
-    pub fn observe(&mut self, errors: &Array2<f64>, known: &[bool], change: f64) {
+    /// change of the field and `rough` its roughness. Returns whether the frame was a surprise.
+    pub fn observe(&mut self, errors: &Array2<f64>, known: &[bool], change: f64, rough: f64) -> bool {
         let decayed = |[sum, weight]: [f64; 2], new: f64| [0.9 * sum + new, 0.9 * weight + 1.0];
         self.change = decayed(self.change, change);
-        let floor = self.floor();
-        let (products, best) = relative(errors, known, floor);
-        self.risk[0][0] += best;
-        self.risk[0][1] += 1.0;
+        self.rough[0][0] += rough;
+        self.rough[0][1] += 1.0;
+        let log = (rough + SHARE * self.mean_roughness() + self.floor()).ln();
+        let usual = if self.usual[1] > 0.0 { self.usual[0] / self.usual[1] } else { log };
+        let products = relative(errors, known, usual.exp(), self.floor());
         let situation = self.situation();
         self.recent[situation].add(&products, known, self.settings.memory);
+        self.whole[situation].add(&products, known, 1.0);
 
-        // Not with the whole floor, which a jump has just raised: calm frames would be surprises for ever after.
-        let log = (best + self.least()).ln();
-        let bound = self.usual[0] / self.usual[1].max(f64::MIN_POSITIVE) + SURPRISE.ln();
+        let bound = usual + SURPRISE.ln();
         let is_surprise = self.usual[1] > 2.0 && log > bound;
         self.calm = if is_surprise { 0 } else { self.calm + 1 };
         // A surprise that stays becomes usual.
-        self.usual = decayed(self.usual, if is_surprise { bound } else { log });
+        self.usual = decayed(self.usual, log.min(bound));
+        is_surprise
     }
 
     /// What this sequence showed becomes part of what training showed.
     pub fn train(&mut self) {
-        for (trained, recent) in self.trained.iter_mut().zip(&self.recent) {
-            trained.sums += &recent.sums;
-            trained.seen += &recent.seen;
+        for (trained, whole) in self.trained.iter_mut().zip(&self.whole) {
+            trained.sums += &whole.sums;
+            trained.seen += &whole.seen;
         }
-        self.risk[1] = [self.risk[0][0] + self.risk[1][0], self.risk[0][1] + self.risk[1][1]];
+        let [now, before] = self.rough;
+        self.rough[1] = [now[0] + before[0], now[1] + before[1]];
     }
 
     /// Training on a rollout: the errors of all rules `step` frames ahead, from 0.
     pub fn train_far(&mut self, step: usize, errors: &Array2<f64>, known: &[bool]) {
-        let floor = self.floor();
-        self.far[octave(step)].add(&relative(errors, known, floor).0, known, 1.0);
+        let products = self.relative(errors, known);
+        self.far[octave(step)].add(&products, known, 1.0);
     }
 
     /// The weights for a prediction `step` frames ahead, from 0. `trial` holds the errors of all rules over the frames that were last
@@ -171,18 +197,23 @@ impl Blend {
     pub fn far_weights(&self, step: usize, known: &[bool], trial: &[(Array2<f64>, Vec<bool>)]) -> Array1<f64> {
         let mut recent = Products::new(known.len());
         for (errors, known) in trial {
-            recent.add(&relative(errors, known, self.floor()).0, known, 1.0);
+            recent.add(&self.relative(errors, known), known, 1.0);
         }
         self.solve(&recent, &self.far[octave(step)], known)
     }
 
     /// The weight of each rule among those with an answer; equal weights before anything was seen.
     pub fn weights(&self, known: &[bool]) -> Array1<f64> {
-        let situation = self.situation();
-        // A situation that was never met is judged like calm.
-        let met = |i: usize| self.recent[i].seen.iter().chain(&self.trained[i].seen).any(|&seen| seen > 0.0);
-        let situation = if met(situation) { situation } else { SITUATIONS - 1 };
-        self.solve(&self.recent[situation], &self.trained[situation], known)
+        let (situation, calm) = (self.situation(), SITUATIONS - 1);
+        let mut recent = self.recent[situation].clone();
+        if situation != calm {
+            for products in [&self.recent[calm], &self.trained[calm]] {
+                recent.add_share(products, 0.5);
+            }
+        } else if recent.is_empty() && self.trained[calm].is_empty() {
+            (0..calm).for_each(|other| recent.add_share(&self.recent[other], 1.0));
+        }
+        self.solve(&recent, &self.trained[situation], known)
     }
 
     fn solve(&self, recent: &Products, trained: &Products, known: &[bool]) -> Array1<f64> {
@@ -227,18 +258,20 @@ impl Blend {
         }
     }
 
-    /// What does not count as an error.
-    fn floor(&self) -> f64 {
-        let mean = |[sum, weight]: [f64; 2]| if weight > 0.0 { sum / weight } else { 0.0 };
-        // Training counts like fifty frames.
-        let [now, before] = self.risk;
+    fn relative(&self, errors: &Array2<f64>, known: &[bool]) -> Array2<f64> {
+        let usual = if self.usual[1] > 0.0 { (self.usual[0] / self.usual[1]).exp() } else { 0.0 };
+        relative(errors, known, usual, self.floor())
+    }
+
+    /// Training counts like fifty frames.
+    fn mean_roughness(&self) -> f64 {
+        let [now, before] = self.rough;
         let scale = 50.0 / before[1].max(50.0);
-        let risk = mean([now[0] + scale * before[0], now[1] + scale * before[1]]);
-        self.least() + IDLE * risk
+        (now[0] + scale * before[0]) / (now[1] + scale * before[1]).max(1.0)
     }
 
     /// What is as good as no error.
-    fn least(&self) -> f64 {
+    fn floor(&self) -> f64 {
         FLOOR * self.change[0] / self.change[1].max(1.0) + f64::MIN_POSITIVE
     }
 
@@ -247,18 +280,19 @@ impl Blend {
     }
 }
 
-/// The products of the errors of one frame over the best squared error, and that error.
-fn relative(errors: &Array2<f64>, known: &[bool], floor: f64) -> (Array2<f64>, f64) {
+/// The products of the errors of one frame in its unit: the best squared error, or the usual roughness where that is more.
+fn relative(errors: &Array2<f64>, known: &[bool], usual: f64, floor: f64) -> Array2<f64> {
     let mut products = grapheme_core::product::product(errors.view(), errors.t());
     products /= errors.ncols() as f64;
     let own = products.diag().to_owned();
     let best = (0..known.len()).filter(|&k| known[k]).map(|k| own[k]).fold(f64::INFINITY, f64::min);
-    let limit: Vec<f64> = own.iter().map(|own| (WORST * (best + floor) / (own + floor)).sqrt().min(1.0)).collect();
+    let unit = best.max(usual) + floor;
+    let limit: Vec<f64> = own.iter().map(|own| (WORST * unit / (own + floor)).sqrt().min(1.0)).collect();
     for ((k, l), product) in products.indexed_iter_mut() {
         let added = if k == l { floor } else { 0.0 };
-        *product = (*product + added) * limit[k] * limit[l] / (best + floor);
+        *product = (*product + added) * limit[k] * limit[l] / unit;
     }
-    (products, best)
+    products
 }
 
 fn octave(step: usize) -> usize {
@@ -270,13 +304,17 @@ mod tests {
     use super::*;
     use ndarray::array;
 
+    fn see(blend: &mut Blend, errors: &Array2<f64>, known: &[bool], rough: f64) -> bool {
+        blend.observe(errors, known, 0.1, rough)
+    }
+
     #[test]
     fn a_rule_that_is_right_gets_all_the_weight_and_an_unknown_one_none() {
         let mut blend = Blend::new(3, BlendSettings::default());
         assert_eq!(blend.weights(&[true, false, true]), array![0.5, 0.0, 0.5]);
         let errors = array![[1e-7, -1e-7], [0.3, 0.1], [0.0, 0.0]];
         for _ in 0..4 {
-            blend.observe(&errors, &[true, true, false], 0.01);
+            see(&mut blend, &errors, &[true, true, false], 0.01);
         }
         let weights = blend.weights(&[true, true, true]);
         assert!((weights[0] - 1.0).abs() < 1e-5 && weights[2] == 0.0, "{weights}");
@@ -287,7 +325,7 @@ mod tests {
     #[test]
     fn errors_that_cancel_are_averaged_and_equal_ones_share() {
         let mut blend = Blend::new(2, BlendSettings { ridge: 1e-9, ..BlendSettings::default() });
-        blend.observe(&array![[0.1, -0.1], [-0.1, 0.1]], &[true, true], 0.1);
+        see(&mut blend, &array![[0.1, -0.1], [-0.1, 0.1]], &[true, true], 0.1);
         let weights = blend.weights(&[true, true]);
         assert!((weights[0] - 0.5).abs() < 1e-6 && (weights.sum() - 1.0).abs() < 1e-12, "{weights}");
     }
@@ -296,19 +334,19 @@ mod tests {
     fn one_jump_does_not_undo_what_was_learned() {
         let mut blend = Blend::new(2, BlendSettings::default());
         for _ in 0..20 {
-            blend.observe(&array![[1e-3], [1e-1]], &[true, true], 0.1);
+            see(&mut blend, &array![[1e-3], [1e-1]], &[true, true], 1e-3);
         }
         // Nobody foresaw this one, and the worse rule happened to be a little nearer.
-        blend.observe(&array![[0.9], [0.8]], &[true, true], 0.1);
+        assert!(see(&mut blend, &array![[0.9], [0.8]], &[true, true], 0.7));
         assert!(blend.weights(&[true, true])[0] > 0.95);
         // What the frame after a jump is like is learned from jumps.
-        blend.observe(&array![[0.5], [0.01]], &[true, true], 0.1);
-        (0..6).for_each(|_| blend.observe(&array![[1e-3], [1e-1]], &[true, true], 0.1));
+        assert!(!see(&mut blend, &array![[0.5], [0.01]], &[true, true], 1e-3));
+        (0..6).for_each(|_| assert!(!see(&mut blend, &array![[1e-3], [1e-1]], &[true, true], 1e-3)));
         assert!(blend.weights(&[true, true])[0] > 0.95);
         blend.train();
         blend.clear();
-        (0..6).for_each(|_| blend.observe(&array![[1e-3], [1e-1]], &[true, true], 0.1));
-        blend.observe(&array![[0.9], [0.8]], &[true, true], 0.1);
+        (0..6).for_each(|_| assert!(!see(&mut blend, &array![[1e-3], [1e-1]], &[true, true], 1e-3)));
+        assert!(see(&mut blend, &array![[0.9], [0.8]], &[true, true], 0.7));
         assert!(blend.weights(&[true, true])[1] > 0.95);
     }
 }

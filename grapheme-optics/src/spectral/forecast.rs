@@ -56,7 +56,7 @@ impl ForecastSettings {
     /// # Errors
     /// The first setting outside its range.
     pub fn check(&self) -> Result<(), FieldError> {
-        FieldError::require(self.history >= 1, "history", self.history as f64, "at least 1")?;
+        FieldError::require(self.history >= 2, "history", self.history as f64, "at least 2")?;
         let count = self.recurrences.len();
         FieldError::require(count >= 1, "recurrences", count as f64, "at least one")?;
         self.blend.check()
@@ -107,28 +107,10 @@ impl Forecast {
     /// # Errors
     /// See [`Learned::fit`]; frames of another shape than the predictor was made for.
     pub fn fit(&mut self, sequences: &[Vec<Array2<f64>>], seed: &Stream) -> Result<(), FieldError> {
-        let expected = self.history.shape();
-        for (step, frame) in sequences.iter().flat_map(|sequence| sequence.iter().enumerate()) {
-            let found = [frame.nrows(), frame.ncols()];
-            if found != expected {
-                return Err(FieldError::Shape { step, expected, found });
-            }
-        }
         self.blend = Blend::new(self.known.len(), self.settings.blend);
-        // Rules that remember what they were trained on are judged by what they were not: one half shows how far those
-        // of the other can be trusted.
-        let (known, unseen): (Vec<_>, Vec<_>) = match sequences {
-            [one] => {
-                let (first, second) = one.split_at(one.len() / 2);
-                (vec![first.to_vec()], vec![second.to_vec()])
-            }
-            many => {
-                let half = many.len() / 2;
-                (many[..half].to_vec(), many[half..].to_vec())
-            }
-        };
-        if known.iter().chain(&unseen).all(|sequence| sequence.len() >= 2) && !known.is_empty() {
-            self.learned = Learned::fit(&known, &self.settings.learned, seed)?;
+        // Rules that remember what they were trained on are judged by what they were not.
+        for (known, unseen) in trials(sequences) {
+            self.fit_rules(&known, seed)?;
             let mut frames = 0;
             for sequence in unseen.iter().take_while(|sequence| {
                 frames += sequence.len();
@@ -146,6 +128,21 @@ impl Forecast {
                 self.blend.train();
             }
         }
+        self.fit_rules(sequences, seed)
+    }
+
+    /// The same for the rules alone: how far each can be trusted is left as it was.
+    ///
+    /// # Errors
+    /// As [`Forecast::fit`].
+    pub fn fit_rules(&mut self, sequences: &[Vec<Array2<f64>>], seed: &Stream) -> Result<(), FieldError> {
+        let expected = self.history.shape();
+        for (step, frame) in sequences.iter().flat_map(|sequence| sequence.iter().enumerate()) {
+            let found = [frame.nrows(), frame.ncols()];
+            if found != expected {
+                return Err(FieldError::Shape { step, expected, found });
+            }
+        }
         self.learned = Learned::fit(sequences, &self.settings.learned, seed)?;
         self.clear();
         Ok(())
@@ -161,7 +158,9 @@ impl Forecast {
             self.expected -= &self.history.frame(0);
             let change = self.history.product(0, 0) - 2.0 * self.history.product(0, 1) + self.history.product(1, 1);
             let change = change.max(0.0) / self.history.pixels() as f64;
-            self.blend.observe(&self.expected, &self.known, change);
+            if self.blend.observe(&self.expected, &self.known, change, self.history.roughness()) {
+                self.history.mark_break();
+            }
         }
         let longest = LEASH * self.usual_change();
         self.expected.fill(0.0);
@@ -305,6 +304,25 @@ impl Forecast {
         let mut values = values.into_iter();
         Array2::from_shape_simple_fn((h, w), || values.next().unwrap_or(0.0).clamp(0.0, 1.0))
     }
+}
+
+type Sequences = Vec<Vec<Array2<f64>>>;
+
+/// What to fit and what to judge that fit by. Of many sequences, one half judges the other. Of one, the frames after those
+/// that were fitted, in stages: what recalls is judged when it has something to recall.
+fn trials(sequences: &[Vec<Array2<f64>>]) -> Vec<(Sequences, Sequences)> {
+    let all: Vec<(Sequences, Sequences)> = match sequences {
+        [one] => {
+            let cut = |quarters: usize| one.len() * quarters / 4;
+            [2, 3].map(|j| (vec![one[..cut(j)].to_vec()], vec![one[cut(j)..cut(j + 1)].to_vec()])).to_vec()
+        }
+        many => {
+            let (known, unseen) = many.split_at(many.len() / 2);
+            vec![(known.to_vec(), unseen.to_vec())]
+        }
+    };
+    let is_enough = |part: &[Vec<Array2<f64>>]| !part.is_empty() && part.iter().all(|sequence| sequence.len() >= 2);
+    all.into_iter().filter(|(known, unseen)| is_enough(known) && is_enough(unseen)).collect()
 }
 
 /// The mean of the squared differences of two frames.

@@ -18,6 +18,8 @@ pub struct History {
     sums: Array1<f64>,
     /// Frames seen since the last clearing.
     steps: usize,
+    /// Steps of the frames that do not continue the one before, the oldest first.
+    breaks: Vec<usize>,
 }
 
 impl History {
@@ -38,6 +40,7 @@ impl History {
             products: Array2::zeros((capacity, capacity)),
             sums: Array1::zeros(capacity),
             steps: 0,
+            breaks: Vec::new(),
         })
     }
 
@@ -111,12 +114,46 @@ impl History {
                 products[(age, other)] = self.product(from + age, from + other);
             }
         }
-        Self { shape: self.shape, frames, products, sums, steps: known }
+        let oldest = self.steps - self.len();
+        let breaks = self.breaks.iter().filter_map(|step| step.checked_sub(oldest)).filter(|&step| step < known);
+        Self { shape: self.shape, frames, products, sums, steps: known, breaks: breaks.collect() }
+    }
+
+    /// The mean squared error at the newest frame of the best polynomial through the frames before it, of degree 0, 1 or 2: how much
+    /// of it came as no smooth motion would have. Infinite for a first frame.
+    pub fn roughness(&self) -> f64 {
+        const POLYNOMIALS: [&[f64]; 3] = [&[1.0, -1.0], &[1.0, -2.0, 1.0], &[1.0, -3.0, 3.0, -1.0]];
+        let error = |weights: &&[f64]| {
+            let mut sum = 0.0;
+            for (a, &u) in weights.iter().enumerate() {
+                for (b, &v) in weights.iter().enumerate() {
+                    sum += u * v * self.products[(a, b)];
+                }
+            }
+            sum.max(0.0) / self.pixels() as f64
+        };
+        POLYNOMIALS.iter().filter(|weights| weights.len() <= self.len()).map(error).fold(f64::INFINITY, f64::min)
+    }
+
+    /// The newest frame does not continue the one before: whoever fits or reads a run of frames does not read across.
+    pub fn mark_break(&mut self) {
+        let oldest = self.steps - self.len();
+        self.breaks.retain(|&step| step > oldest);
+        self.breaks.push(self.steps - 1);
+    }
+
+    /// Whether the `count` frames from that of age `age` on exist and continue each other.
+    pub fn is_whole(&self, age: usize, count: usize) -> bool {
+        let Some(first) = self.len().checked_sub(age + count).map(|earlier| self.steps - self.len() + earlier) else {
+            return false;
+        };
+        self.breaks.iter().all(|&step| step <= first || step >= first + count)
     }
 
     /// Forgets all frames.
     pub fn clear(&mut self) {
         self.steps = 0;
+        self.breaks.clear();
     }
 
     /// How many frames are remembered.
@@ -201,5 +238,38 @@ mod tests {
         assert!(matches!(bad, FieldError::NotFinite { step: 5, row: 0, column: 1, .. }), "{bad}");
         assert!(history.push(&ndarray::array![[0.0]]).is_err());
         assert_eq!(history.steps(), 5, "what is refused leaves no trace");
+    }
+
+    #[test]
+    fn what_a_polynomial_foresees_is_not_rough() {
+        let mut history = History::new([1, 2], 6).unwrap();
+        assert_eq!(history.roughness(), f64::INFINITY);
+        for t in 0..5 {
+            history.push(&ndarray::array![[f64::from(t * t), 1.0]]).unwrap();
+            // The first, 0, has nothing before it; 1 misses 0 by 1; 4 misses 2 by 2; then the parabola is known.
+            let expected = [f64::INFINITY, 0.5, 2.0, 0.0, 0.0][t as usize];
+            assert!(history.roughness() == expected || (history.roughness() - expected).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn runs_do_not_go_across_a_break() {
+        let mut history = History::new([1, 1], 4).unwrap();
+        for t in 0..6 {
+            history.push(&ndarray::array![[f64::from(t)]]).unwrap();
+            if t == 4 {
+                history.mark_break();
+            }
+        }
+        // Frames 2, 3 | 4, 5 are held.
+        for history in [history.clone(), history.with_room(3)] {
+            let whole: Vec<bool> = [(0, 2), (0, 3), (1, 1), (1, 2), (2, 2), (2, 3)]
+                .map(|(age, count)| history.is_whole(age, count))
+                .to_vec();
+            assert_eq!(whole, [true, false, true, false, true, false]);
+        }
+        assert!(history.without(1).is_whole(1, 2) && !history.without(1).is_whole(0, 2));
+        (6..9).for_each(|t| history.push(&ndarray::array![[f64::from(t)]]).unwrap());
+        assert!(history.is_whole(0, 4), "what broke is forgotten");
     }
 }

@@ -21,13 +21,14 @@ pub struct Kernel {
 /// `z[s] = (x[s], ..., x[s - m + 1])` is the state, `K_sr = k(z[s], z[r])`, `k_s = k(z[t], z[s])`. For the linear kernel
 /// `k(u, v) = <u, v> + c` this is dynamic mode decomposition with delays on the full rank of the history (Schmid, 2010) as a
 /// kernel ridge regression (Saunders et al., 1998): keys are states, values the changes that followed them. Only inner products
-/// of frames are needed, so a fit costs O(T^2 m + T^3 / 6), without a factor of the number of pixels.
+/// of frames are needed, so a fit costs O(T^2 m + T^3 / 6), without a factor of the number of pixels. States and changes across a
+/// break of the history are left out: a jump is no dynamics.
 #[derive(Clone, Debug)]
 pub struct KernelRule {
     kernel: Kernel,
     factor: Factor,
-    /// Number of keys; the key i has age `1 + i` in the history of the fit.
-    keys: usize,
+    /// Ages in the history of the fit of the frames that followed a key; the newest first.
+    followed: Vec<usize>,
     /// Frames of that history.
     frames: usize,
     constant: f64,
@@ -35,13 +36,19 @@ pub struct KernelRule {
 }
 
 impl KernelRule {
-    /// The rule for a history, if it holds at least three states with what followed.
+    /// The rule for a history that ends in a whole state, if it holds at least three states with what followed.
     pub fn new(kernel: Kernel, history: &History) -> Option<Self> {
-        let keys = history.len().checked_sub(kernel.delays).filter(|&keys| keys >= 3)?;
+        let targets = history.len().checked_sub(kernel.delays)?;
+        let followed: Vec<usize> = (0..targets).filter(|&age| history.is_whole(age, kernel.delays + 1)).collect();
+        if followed.len() < 3 || !history.is_whole(0, kernel.delays) {
+            return None;
+        }
+        let keys = followed.len();
         let mut products = Array2::zeros((keys, keys));
         for i in 0..keys {
             for j in 0..=i {
-                let product: f64 = (0..kernel.delays).map(|d| history.product(1 + i + d, 1 + j + d)).sum();
+                let (a, b) = (1 + followed[i], 1 + followed[j]);
+                let product: f64 = (0..kernel.delays).map(|d| history.product(a + d, b + d)).sum();
                 products[(i, j)] = product;
                 products[(j, i)] = product;
             }
@@ -60,7 +67,7 @@ impl KernelRule {
             products += constant;
         }
         let factor = Factor::new(&products, kernel.ridge);
-        Some(Self { kernel, factor, keys, frames: history.len(), constant, scale })
+        Some(Self { kernel, factor, followed, frames: history.len(), constant, scale })
     }
 
     /// The weight of each remembered state, the newest first, for the state that `history` ends in.
@@ -69,8 +76,8 @@ impl KernelRule {
         let delays = self.kernel.delays;
         let product = |a: usize, b: usize| (0..delays).map(|d| history.product(a + d, b + d)).sum::<f64>();
         let own = product(0, 0);
-        self.factor.solve(&Array1::from_shape_fn(self.keys, |i| {
-            let key = 1 + i + shift;
+        self.factor.solve(&Array1::from_shape_fn(self.followed.len(), |i| {
+            let key = 1 + self.followed[i] + shift;
             if self.kernel.width.is_some() {
                 (-(own + product(key, key) - 2.0 * product(0, key)).max(0.0) / self.scale).exp()
             } else {
@@ -85,12 +92,19 @@ impl KernelRule {
         let attention = self.attention(history);
         out.assign(&history.frame(0));
         // The changes telescope: each frame is needed once.
-        let mut before = 0.0;
-        for (i, &weight) in attention.iter().enumerate() {
-            out.scaled_add(weight - before, &history.frame(i + shift));
-            before = weight;
+        let (mut weight, mut last) = (0.0, usize::MAX);
+        for (&age, &next) in self.followed.iter().zip(&attention) {
+            if last.wrapping_add(1) == age {
+                out.scaled_add(next - weight, &history.frame(age + shift));
+            } else {
+                if last != usize::MAX {
+                    out.scaled_add(-weight, &history.frame(last + 1 + shift));
+                }
+                out.scaled_add(next, &history.frame(age + shift));
+            }
+            (weight, last) = (next, age);
         }
-        out.scaled_add(-before, &history.frame(self.keys + shift));
+        out.scaled_add(-weight, &history.frame(last + 1 + shift));
     }
 }
 

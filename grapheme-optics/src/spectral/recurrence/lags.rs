@@ -31,9 +31,9 @@ impl LagRule {
     }
 
     /// Least squares over all pixels and frames of the history, to whose normal equations `prior` frames' worth of those
-    /// of training are added. O(T L^2 + L^3).
+    /// of training are added. Nothing where the last values are not of one piece. O(T L^2 + L^3).
     pub fn from_history(lags: usize, prior: f64, trained: Option<&LagStatistics>, history: &History) -> Option<Self> {
-        if history.len() < lags.max(2) {
+        if !history.is_whole(0, lags.max(2)) {
             return None;
         }
         let mut statistics = LagStatistics::new(lags);
@@ -88,10 +88,12 @@ impl LagStatistics {
         self.moments.nrows() - 2
     }
 
-    /// Adds every frame of a history that has all its lags.
+    /// Adds every frame of a history that continues all its lags.
     pub fn add(&mut self, history: &History) {
         for target in 0..history.len().saturating_sub(self.lags()) {
-            self.add_target(history, target);
+            if history.is_whole(target, self.lags() + 1) {
+                self.add_target(history, target);
+            }
         }
     }
 

@@ -15,17 +15,20 @@ pub struct PlaceRule {
 }
 
 impl PlaceRule {
-    /// The rule for a history that has the lags and a frame more.
+    /// The rule for a history that has the lags and a frame more in one piece, and ends in the lags in one piece.
     pub fn new(lags: usize, window: usize, prior: f64, history: &History) -> Option<Self> {
-        let targets = history.len().checked_sub(lags).filter(|&targets| targets >= 1)?.min(window);
+        let targets = 0..history.len().checked_sub(lags)?.min(window);
+        let targets: Vec<usize> = targets.filter(|&target| history.is_whole(target, lags + 1)).collect();
+        if targets.is_empty() || !history.is_whole(0, lags) {
+            return None;
+        }
         let mut pooled = LagStatistics::new(lags);
         pooled.add(history);
         let common = pooled.solve(lags)?;
         let (n, pixels) = (lags + 1, history.pixels());
         // The unknown is the gap to the common rule, so the right side is that rule's error.
-        let mut errors = Array2::zeros((targets, pixels));
-        for target in 0..targets {
-            let mut row = errors.row_mut(target);
+        let mut errors = Array2::zeros((targets.len(), pixels));
+        for (&target, mut row) in targets.iter().zip(errors.rows_mut()) {
             row.assign(&history.frame(target));
             common.subtract_from(history, target, row);
         }
@@ -34,8 +37,7 @@ impl PlaceRule {
         // Row k of the packed lower triangle, then the right side, each for all pixels at once.
         let packed = n * (n + 1) / 2;
         let mut sums = Array2::<f64>::zeros((packed + n, pixels));
-        for target in 0..targets {
-            let error = errors.row(target);
+        for (&target, error) in targets.iter().zip(errors.rows()) {
             let mut k = 0;
             for i in 0..n {
                 for j in 0..=i {

@@ -1,6 +1,7 @@
 //! Trains the predictor of wave fields on one of them, scores it on frames that it never saw, and draws what it does.
 
 mod picture;
+mod protocol;
 mod scene;
 mod training;
 
@@ -22,7 +23,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
-use training::{TrainingSettings, train};
+use training::{TrainingSettings, halves, learn_all};
 
 /// Trains the predictor of wave fields on one of them and scores it on frames that it never saw.
 ///
@@ -64,6 +65,13 @@ struct Cli {
     /// Folder for figures and pictures
     #[arg(long, default_value = "runs/spectral")]
     out: PathBuf,
+    /// Score one model on all eleven patterns beside the simple methods: 1 is one sequence each, frames 0 to 499 and then 10,000 to
+    /// 10,100. Of the options above --size, --passes and --rate count
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=1))]
+    protocol: Option<u8>,
+    /// Seeds of the protocol; each must be as good as the best simple method
+    #[arg(long, value_delimiter = ',', default_value = "1,2,3", requires = "protocol")]
+    seeds: Vec<u64>,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -74,7 +82,8 @@ Examples:
   train_spectral
   train_spectral --pattern double_slit --out runs/double_slit
   train_spectral --pattern obstacle --size 48 --passes 4
-  train_spectral --pattern bifurcation --loss quantised --json";
+  train_spectral --pattern bifurcation --loss quantised --json
+  train_spectral --protocol 1 --seeds 1,2,3";
 
 /// The losses, with the settings that a command has for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -122,6 +131,10 @@ pub fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<()> {
     ensure!(cli.rate > 0.0 && cli.rate <= 1.0, "--rate {}: must be above 0 and at most 1", cli.rate);
     let n = usize::from(cli.size);
+    if cli.protocol.is_some() {
+        let training = TrainingSettings { passes: cli.passes, rate: cli.rate, seed: 0 };
+        return protocol::run(n, &cli.seeds, training, cli.json);
+    }
     // Of a frame that is scored six maps are kept until the pictures are drawn.
     let cells = n * n * (cli.frames as usize + 6 * (WARM + cli.test as usize));
     ensure!(
@@ -131,13 +144,13 @@ fn run(cli: &Cli) -> Result<()> {
         cli.test,
         cells as f64 * 8e-9
     );
-    let [learn, test] = cli.pattern.sequences(n, cli.frames as usize, WARM + cli.test as usize, cli.seed)?;
+    let [frames, test] = cli.pattern.sequences(n, cli.frames as usize, WARM + cli.test as usize, cli.seed)?;
     std::fs::create_dir_all(&cli.out).map_err(file::FileError::of("create", &cli.out))?;
 
     let settings = PredictorSettings { loss: cli.loss.settings(), ..PredictorSettings::default() };
     let mut predictor = Predictor::<f32>::new([n, n], settings, cli.seed)?;
     let mut lines = Vec::new();
-    let seconds = learn_all(cli, &mut predictor, &learn, &mut lines)?;
+    let seconds = learn(cli, &mut predictor, &frames, &mut lines)?;
 
     let look = look(&mut predictor, &test, &mut lines)?;
     let mut rolled = Errors::default();
@@ -193,30 +206,24 @@ fn run(cli: &Cli) -> Result<()> {
     Ok(print(&said)?)
 }
 
-/// Fits the recurrences to the first half, trains the attention on the second, and fits the recurrences again to all. Returns the
-/// seconds that took.
-fn learn_all(cli: &Cli, predictor: &mut Predictor<f32>, frames: &[Array2<f64>], lines: &mut Vec<Line>) -> Result<f64> {
+/// Learns from the frames, and shows how far it is. Returns the seconds that took.
+fn learn(cli: &Cli, predictor: &mut Predictor<f32>, frames: &[Array2<f64>], lines: &mut Vec<Line>) -> Result<f64> {
     let clock = Instant::now();
-    let half = frames.len() / 2;
-    if cli.passes > 0 {
-        tell("fitting the recurrences to the first half");
-        predictor.fit(&[frames[..half].to_vec()], cli.seed)?;
-        let settings = TrainingSettings { passes: cli.passes, rate: cli.rate, seed: cli.seed };
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} frames  {per_sec}  {eta} left  {msg}")?;
-        let bar = ProgressBar::new(settings.steps(frames.len() - half) as u64).with_style(style);
-        train(predictor, &frames[half..], settings, |step| {
-            bar.inc(1);
-            bar.set_message(format!("loss {:.4}", step.loss));
-            if step.frame + 1 == frames.len() - half && bar.is_hidden() {
-                tell(&format!("pass {}/{}  loss {:.4}", step.pass + 1, cli.passes, step.mean_loss));
-            }
-            let frame = half + step.frame;
-            lines.push(Line::Train { pass: step.pass, frame, loss: step.loss, gradient_norm: step.norm });
-        })?;
-        bar.finish_and_clear();
-    }
-    tell("fitting the recurrences to all frames");
-    predictor.fit(&[frames.to_vec()], cli.seed)?;
+    let settings = TrainingSettings { passes: cli.passes, rate: cli.rate, seed: cli.seed };
+    let (first, second) = halves(frames);
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} frames  {per_sec}  {eta} left  {msg}")?;
+    let bar = ProgressBar::new(settings.steps(second.len()) as u64).with_style(style);
+    tell("fitting the recurrences");
+    learn_all(predictor, frames, settings, |step| {
+        bar.inc(1);
+        bar.set_message(format!("loss {:.4}", step.loss));
+        if step.frame + 1 == second.len() && bar.is_hidden() {
+            tell(&format!("pass {}/{}  loss {:.4}", step.pass + 1, cli.passes, step.mean_loss));
+        }
+        let frame = first.len() + step.frame;
+        lines.push(Line::Train { pass: step.pass, frame, loss: step.loss, gradient_norm: step.norm });
+    })?;
+    bar.finish_and_clear();
     Ok(clock.elapsed().as_secs_f64())
 }
 

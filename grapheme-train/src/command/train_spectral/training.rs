@@ -47,6 +47,30 @@ impl TrainingSettings {
     }
 }
 
+/// Fits the recurrences to the first half, trains the attention on the second, which they have not seen, and fits the recurrences
+/// again to all. Without a pass the recurrences are fitted alone.
+///
+/// # Errors
+/// As [`train`].
+pub fn learn_all(
+    predictor: &mut Predictor<f32>,
+    frames: &[Array2<f64>],
+    settings: TrainingSettings,
+    hear: impl FnMut(Step),
+) -> Result<()> {
+    if settings.passes > 0 {
+        let (first, second) = halves(frames);
+        predictor.fit(&[first.to_vec()], settings.seed)?;
+        train(predictor, second, settings, hear)?;
+    }
+    Ok(predictor.fit(&[frames.to_vec()], settings.seed)?)
+}
+
+/// What the recurrences are fitted to while the attention is trained, and what it is trained on.
+pub fn halves(frames: &[Array2<f64>]) -> (&[Array2<f64>], &[Array2<f64>]) {
+    frames.split_at(frames.len() / 2)
+}
+
 /// Trains the correction of a predictor whose recurrences are fitted.
 ///
 /// # Errors
