@@ -16,6 +16,7 @@ pub mod param;
 pub mod product;
 pub mod random;
 pub mod scalar;
+pub mod vector;
 
 pub use graph::{GraphBatch, GraphemeGraph, Topology};
 pub use medium::{Boundary, BoundaryFigures, Detour, GradientMedium, Media, Vacuum};

@@ -3,10 +3,12 @@
 //! A batch is cut into lanes by a configured size, never by the number of threads. A lane computes on its own, and what
 //! lanes give is put together in the order of lanes, so only the time depends on the threads.
 
-use grapheme_core::param::{add_assign, each_mut, zeros_like};
+use crate::optim::pieces;
+use grapheme_core::param::{each_mut, each_pair, zeros_like};
 use grapheme_core::{ParamTree, Scalar};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::sync::Arc;
 use thiserror::Error;
 
 /// The threads could not be started.
@@ -22,7 +24,7 @@ pub struct ThreadsError {
 /// Threads, and one gradient buffer a lane that is kept between steps.
 #[derive(Debug)]
 pub struct Lanes<T> {
-    pool: ThreadPool,
+    pool: Arc<ThreadPool>,
     buffers: Vec<T>,
 }
 
@@ -34,12 +36,17 @@ impl<T: Clone + Send + Sync> Lanes<T> {
     pub fn new(threads: usize) -> Result<Self, ThreadsError> {
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|error| ThreadsError { threads, reason: error.to_string() })?;
-        Ok(Self { pool, buffers: Vec::new() })
+        Ok(Self { pool: Arc::new(pool), buffers: Vec::new() })
     }
 
     /// The number of threads.
     pub fn threads(&self) -> usize {
         self.pool.current_num_threads()
+    }
+
+    /// The threads: on them, passes over all weights are shared.
+    pub fn pool(&self) -> Arc<ThreadPool> {
+        Arc::clone(&self.pool)
     }
 
     /// `evaluate(i, lane i)` for every lane, results in the order of lanes.
@@ -99,9 +106,11 @@ impl<T: Clone + Send + Sync> Lanes<T> {
         if lanes.is_empty() {
             each_mut(sum, |_, _, values| values.fill(S::zero()));
         }
-        for gradient in rest.iter().take(lanes.len().saturating_sub(1)) {
-            add_assign(sum, gradient);
-        }
+        self.pool.install(|| {
+            for gradient in rest.iter().take(lanes.len().saturating_sub(1)) {
+                each_pair(sum, gradient, |_, here, there| pieces::each_pair(here, there, |a, b| *a += b));
+            }
+        });
         Ok((results, sum))
     }
 }

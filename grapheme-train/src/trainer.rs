@@ -11,7 +11,7 @@ use crate::event::{DevFigures, Event, Listener, StopReason};
 use crate::footprint::MOST_GIGABYTES;
 use crate::lanes::{Lanes, ThreadsError};
 use crate::objective::{Objective, Task};
-use crate::optim::{AdamW, Average, GradientNorm, Optimiser, Schedule, SettingError, clip};
+use crate::optim::{AdamW, Average, GradientNorm, Optimiser, Schedule, SettingError, clip, pieces};
 use crate::run::{MetricsError, MetricsLog, RunError, RunFolder, read_metrics};
 use crate::settings::{ModelSpec, RunConfig, TrainingSettings};
 use crate::transducer::{Transducer, TransducerError, label};
@@ -430,6 +430,7 @@ impl<O: Media<f32>> Trainer<'_, O> {
             self.media.see_plain(gradient);
         }
         let medium = self.media.medium();
+        let pool = self.lanes.pool();
         let (parts, gradient) =
             self.lanes.gradient(net, &jobs, |_, lane, gradient| pass.run(net, lane, medium, gradient))?;
         let (mut loss, mut count, mut graphemes) = (0.0, 0u64, 0u64);
@@ -443,9 +444,9 @@ impl<O: Media<f32>> Trainer<'_, O> {
             }
         }
         let share = 1.0 / count.max(1) as f32;
-        scale(gradient, share);
+        pool.install(|| scale(gradient, share));
         let boundaries = self.media.observe(records);
-        let norm = match clip(gradient, settings.clip) {
+        let norm = match pool.install(|| clip(gradient, settings.clip)) {
             GradientNorm::Finite(norm) => norm,
             GradientNorm::NotFinite { block } => {
                 return Err(TrainError::NotFinite { step: self.state.step + 1, block });
@@ -454,13 +455,13 @@ impl<O: Media<f32>> Trainer<'_, O> {
         let steps = settings.epochs * self.reachable.len().div_ceil(settings.batch);
         let progress = ((self.state.step + 1) as f64 / steps as f64).max(clock).min(1.0);
         let rate = self.schedule.rate(progress);
-        self.state.optimiser.step(&mut self.state.model.net, gradient, rate);
+        pool.install(|| self.state.optimiser.step(&mut self.state.model.net, gradient, rate));
         if self.media.wants_response() {
             let scale = f64::from(share) * if norm > settings.clip { settings.clip / norm } else { 1.0 };
             let optimiser = &self.state.optimiser;
             self.media.see_response(gradient, scale, &|gradient| optimiser.response(gradient, rate));
         }
-        self.state.average.update(&self.state.model.net);
+        pool.install(|| self.state.average.update(&self.state.model.net));
         self.state.step += 1;
         self.state.position += 1;
         self.state.loss_sum += loss;
@@ -598,5 +599,5 @@ impl Pass<'_> {
 }
 
 fn scale(gradient: &mut Net, factor: f32) {
-    param::each_mut(gradient, |_, _, values| values.iter_mut().for_each(|d| *d *= factor));
+    param::each_mut(gradient, |_, _, values| pieces::each(values, |d| *d *= factor));
 }

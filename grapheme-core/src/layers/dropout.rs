@@ -69,11 +69,13 @@ impl Dropout {
                 continue;
             }
             let stream = stream.fork(self.site);
-            for (i, group) in values.chunks_mut(4).enumerate() {
-                let mut bits = stream.at(i as u64);
-                for value in group {
-                    *value = if bits & 0xFFFF < threshold { S::zero() } else { *value * scale };
-                    bits >>= 16;
+            crate::wide! {
+                for (i, group) in values.chunks_mut(4).enumerate() {
+                    let mut bits = stream.at(i as u64);
+                    for value in group {
+                        *value = if bits & 0xFFFF < threshold { S::zero() } else { *value * scale };
+                        bits >>= 16;
+                    }
                 }
             }
         }

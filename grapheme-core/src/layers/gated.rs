@@ -147,10 +147,12 @@ fn chain_ranges(topology: &Topology, distance: usize) -> impl Iterator<Item = st
 fn glu<S: Scalar>(input: &Array2<S>) -> Array2<S> {
     let d = input.ncols() / 2;
     let mut y = Array2::zeros((input.nrows(), d));
-    for (row, y) in row_slices(input).zip(row_slices_mut(&mut y)) {
-        let (u, v) = row.split_at(d);
-        for ((y, &u), &v) in y.iter_mut().zip(u).zip(v) {
-            *y = u * sigmoid(v);
+    crate::wide! {
+        for (row, y) in row_slices(input).zip(row_slices_mut(&mut y)) {
+            let (u, v) = row.split_at(d);
+            for ((y, &u), &v) in y.iter_mut().zip(u).zip(v) {
+                *y = u * sigmoid(v);
+            }
         }
     }
     y
@@ -159,12 +161,14 @@ fn glu<S: Scalar>(input: &Array2<S>) -> Array2<S> {
 /// Gradient of the GLU's input, written over the input.
 fn glu_backward<S: Scalar>(mut input: Array2<S>, dy: &Array2<S>) -> Array2<S> {
     let d = dy.ncols();
-    for (row, dy) in row_slices_mut(&mut input).zip(row_slices(dy)) {
-        let (u, v) = row.split_at_mut(d);
-        for ((u, v), &dy) in u.iter_mut().zip(v).zip(dy) {
-            let (value, gate) = (*u, sigmoid(*v));
-            *u = dy * gate;
-            *v = dy * value * gate * (S::one() - gate);
+    crate::wide! {
+        for (row, dy) in row_slices_mut(&mut input).zip(row_slices(dy)) {
+            let (u, v) = row.split_at_mut(d);
+            for ((u, v), &dy) in u.iter_mut().zip(v).zip(dy) {
+                let (value, gate) = (*u, sigmoid(*v));
+                *u = dy * gate;
+                *v = dy * value * gate * (S::one() - gate);
+            }
         }
     }
     input

@@ -131,22 +131,24 @@ impl<S: Scalar> Lstm<S> {
             }
             let p = hidden_before.slice(s![level.clone(), ..]);
             add_product(gates.slice_mut(s![level.clone(), ..]), p, self.state.view());
-            for visit in level {
-                let gates = row_mut(&mut gates, visit);
-                // One pass a nonlinearity, so that each is a plain loop over neighbours: [i; f] and o, then g.
-                let (input_forget, rest) = gates.split_at_mut(2 * d);
-                let (g, o) = rest.split_at_mut(d);
-                input_forget.iter_mut().for_each(|x| *x = sigmoid(*x));
-                o.iter_mut().for_each(|x| *x = sigmoid(*x));
-                g.iter_mut().for_each(|x| *x = tanh(*x));
-                let (i, f) = input_forget.split_at(d);
-                let (c, y) = (row_mut(&mut cell, visit), row_mut(&mut hidden, visit));
-                let terms = i.iter().zip(f).zip(&*g).zip(row(&cell_before, visit));
-                for (c, (((&i, &f), &g), &q)) in c.iter_mut().zip(terms) {
-                    *c = f * q + i * g;
-                }
-                for ((y, &o), &c) in y.iter_mut().zip(&*o).zip(&*c) {
-                    *y = o * tanh(c);
+            crate::wide! {
+                for visit in level {
+                    let gates = row_mut(&mut gates, visit);
+                    // One pass a nonlinearity, so that each is a plain loop over neighbours: [i; f] and o, then g.
+                    let (input_forget, rest) = gates.split_at_mut(2 * d);
+                    let (g, o) = rest.split_at_mut(d);
+                    input_forget.iter_mut().for_each(|x| *x = sigmoid(*x));
+                    o.iter_mut().for_each(|x| *x = sigmoid(*x));
+                    g.iter_mut().for_each(|x| *x = tanh(*x));
+                    let (i, f) = input_forget.split_at(d);
+                    let (c, y) = (row_mut(&mut cell, visit), row_mut(&mut hidden, visit));
+                    let terms = i.iter().zip(f).zip(&*g).zip(row(&cell_before, visit));
+                    for (c, (((&i, &f), &g), &q)) in c.iter_mut().zip(terms) {
+                        *c = f * q + i * g;
+                    }
+                    for ((y, &o), &c) in y.iter_mut().zip(&*o).zip(&*c) {
+                        *y = o * tanh(c);
+                    }
                 }
             }
         }
@@ -170,26 +172,28 @@ impl<S: Scalar> Lstm<S> {
         // Transposed once, since every level multiplies by it.
         let state_transposed = transposed(self.state.view());
         for level in schedule.levels().rev() {
-            for visit in level.clone() {
-                // The gates are replaced by the gradient of their arguments.
-                let gates = row_mut(&mut gates, visit);
-                let (i, rest) = gates.split_at_mut(d);
-                let (f, rest) = rest.split_at_mut(d);
-                let (g, o) = rest.split_at_mut(d);
-                let saved = row(&cell_before, visit).iter().zip(row(&cell, visit)).zip(row(&dhidden, visit));
-                let gates = i.iter_mut().zip(f).zip(g.iter_mut().zip(o));
-                for (((&q, &c), &dy), (dc, ((i, f), (g, o)))) in
-                    saved.zip(row_mut(&mut dcell, visit).iter_mut().zip(gates))
-                {
-                    let t = tanh(c);
-                    let dc_total = *dc + dy * *o * (S::one() - t * t);
-                    // The gradient of the predecessors' cells, handed on below.
-                    *dc = dc_total * *f;
-                    *o = dy * t * *o * (S::one() - *o);
-                    *f = dc_total * q * *f * (S::one() - *f);
-                    let (input, candidate) = (*i, *g);
-                    *i = dc_total * candidate * input * (S::one() - input);
-                    *g = dc_total * input * (S::one() - candidate * candidate);
+            crate::wide! {
+                for visit in level.clone() {
+                    // The gates are replaced by the gradient of their arguments.
+                    let gates = row_mut(&mut gates, visit);
+                    let (i, rest) = gates.split_at_mut(d);
+                    let (f, rest) = rest.split_at_mut(d);
+                    let (g, o) = rest.split_at_mut(d);
+                    let saved = row(&cell_before, visit).iter().zip(row(&cell, visit)).zip(row(&dhidden, visit));
+                    let gates = i.iter_mut().zip(f).zip(g.iter_mut().zip(o));
+                    for (((&q, &c), &dy), (dc, ((i, f), (g, o)))) in
+                        saved.zip(row_mut(&mut dcell, visit).iter_mut().zip(gates))
+                    {
+                        let t = tanh(c);
+                        let dc_total = *dc + dy * *o * (S::one() - t * t);
+                        // The gradient of the predecessors' cells, handed on below.
+                        *dc = dc_total * *f;
+                        *o = dy * t * *o * (S::one() - *o);
+                        *f = dc_total * q * *f * (S::one() - *f);
+                        let (input, candidate) = (*i, *g);
+                        *i = dc_total * candidate * input * (S::one() - input);
+                        *g = dc_total * input * (S::one() - candidate * candidate);
+                    }
                 }
             }
             let mut dp = dbefore.slice_mut(s![..level.len(), ..]);

@@ -1,9 +1,11 @@
 //! AdamW.
 
+use super::pieces::{PIECE, shared};
 use super::{Flat, Optimiser, SettingError, require};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use grapheme_core::param::{self, each_pair};
-use grapheme_core::{ParamTree, Scalar};
+use grapheme_core::{ParamTree, Scalar, wide};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// What a person chooses about [`AdamW`].
@@ -150,12 +152,24 @@ impl<S: Scalar> Coefficients<S> {
         }
     }
 
-    #[inline]
+    /// One block, by the threads of the pool that this is called on, if any.
     fn apply(&self, keep: S, w: &mut [S], g: &[S], m: &mut [S], v: &mut [S]) {
-        for (((w, &g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
-            *m = normal_or_zero(self.beta1 * *m + self.rest1 * g);
-            *v = normal_or_zero(self.beta2 * *v + self.rest2 * g * g);
-            *w = keep * *w - self.pace * *m / (v.sqrt() * self.unbias + self.epsilon);
+        if shared(w.len()) {
+            let pieces = w.par_chunks_mut(PIECE).zip(g.par_chunks(PIECE));
+            let pieces = pieces.zip(m.par_chunks_mut(PIECE).zip(v.par_chunks_mut(PIECE)));
+            pieces.for_each(|((w, g), (m, v))| self.apply_piece(keep, w, g, m, v));
+        } else {
+            self.apply_piece(keep, w, g, m, v);
+        }
+    }
+
+    fn apply_piece(&self, keep: S, w: &mut [S], g: &[S], m: &mut [S], v: &mut [S]) {
+        wide! {
+            for (((w, &g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
+                *m = normal_or_zero(self.beta1 * *m + self.rest1 * g);
+                *v = normal_or_zero(self.beta2 * *v + self.rest2 * g * g);
+                *w = keep * *w - self.pace * *m / (v.sqrt() * self.unbias + self.epsilon);
+            }
         }
     }
 }

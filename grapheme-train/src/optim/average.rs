@@ -1,6 +1,6 @@
 //! Exponential weight averaging.
 
-use super::{SettingError, require};
+use super::{SettingError, pieces, require};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use grapheme_core::param::each_pair;
 use grapheme_core::{ParamTree, Scalar};
@@ -39,9 +39,7 @@ impl<T: Clone> Average<T> {
         let t = self.updates as f64;
         let share = S::lit(1.0 - self.decay.min((1.0 + t) / (10.0 + t)));
         each_pair(&mut self.weights, model, |_, average, w| {
-            for (a, &w) in average.iter_mut().zip(w) {
-                *a += share * (w - *a);
-            }
+            pieces::each_pair(average, w, |a, w| *a += share * (w - *a));
         });
         self.updates += 1;
     }

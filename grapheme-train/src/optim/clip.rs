@@ -1,5 +1,6 @@
 //! Clipping by global norm.
 
+use super::pieces;
 use grapheme_core::param::{each, each_mut};
 use grapheme_core::{ParamTree, Scalar};
 
@@ -36,7 +37,7 @@ pub fn clip<S: Scalar>(gradient: &mut impl ParamTree<S>, limit: f64) -> Gradient
     let norm = f64::sqrt(sum);
     if norm > limit {
         let factor = S::lit(limit / norm);
-        each_mut(gradient, |_, _, values| values.iter_mut().for_each(|x| *x *= factor));
+        each_mut(gradient, |_, _, values| pieces::each(values, |x| *x *= factor));
     }
     GradientNorm::Finite(norm)
 }

@@ -7,6 +7,7 @@ mod adamw;
 mod average;
 mod clip;
 mod flat;
+pub(crate) mod pieces;
 mod schedule;
 mod sgd;
 

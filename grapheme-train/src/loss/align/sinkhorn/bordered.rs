@@ -3,10 +3,13 @@
 use super::{Potentials, Problem};
 use crate::loss::band::{Band, Banded};
 use grapheme_core::Scalar;
+use grapheme_core::vector::{self, exp};
+use grapheme_core::wide;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Below this a sum of products of exponentials may have lost terms that matter to underflow.
+#[cfg(test)]
 const UNDERFLOW: f64 = 1e-280;
 
 /// Costs and masses of all rows and columns. A bordered matrix is one vector, row after row: the entries of the band
@@ -18,7 +21,7 @@ pub(super) struct Bordered {
     pub(super) column_mass: Vec<f64>,
     log_row_mass: Vec<f64>,
     log_column_mass: Vec<f64>,
-    total: f64,
+    pub(super) total: f64,
 }
 
 impl Bordered {
@@ -53,6 +56,7 @@ impl Bordered {
     }
 
     /// Where row `i` lies in a bordered matrix.
+    #[inline]
     pub(super) fn slots(&self, i: usize) -> Range<usize> {
         if i < self.band.rows() {
             let slots = self.band.slots(i);
@@ -64,7 +68,8 @@ impl Bordered {
     }
 
     /// The columns of row `i` besides the dummy column.
-    fn range(&self, i: usize) -> Range<usize> {
+    #[inline]
+    pub(super) fn range(&self, i: usize) -> Range<usize> {
         if i < self.band.rows() { self.band.range(i) } else { 0..self.band.columns() }
     }
 
@@ -103,7 +108,9 @@ impl Bordered {
     /// `g_j = -epsilon log sum_i a_i exp((f_i - C_ij) / epsilon)`. Returns the share of mass that the potentials
     /// misplaced before.
     ///
+    /// The readable reference of [`Sweeper`](super::scaling::Sweeper): everything in the log domain, one exponential an entry.
     /// `sums` (one for each column) and `terms` are room to work in.
+    #[cfg(test)]
     pub(super) fn sweep(
         &self,
         epsilon: f64,
@@ -144,6 +151,7 @@ impl Bordered {
     }
 
     /// `log b_j + (g_j - C_ij) / epsilon` of row `i` into `terms`; returns the largest.
+    #[inline]
     fn row_exponents(&self, i: usize, epsilon: f64, columns: &[f64], terms: &mut Vec<f64>) -> f64 {
         let inverse = 1.0 / epsilon;
         terms.clear();
@@ -157,7 +165,7 @@ impl Bordered {
     }
 
     /// The potential of one column from those of the rows, in the log domain.
-    fn column_potential(&self, j: usize, epsilon: f64, rows: &[f64]) -> f64 {
+    pub(super) fn column_potential(&self, j: usize, epsilon: f64, rows: &[f64]) -> f64 {
         let exponents = || {
             (0..self.rows()).filter_map(|i| {
                 let slot = self.slot(i, j)?;
@@ -193,9 +201,11 @@ impl Bordered {
                 conditional.extend(terms.iter().map(|_| 0.0));
                 continue;
             }
-            terms.iter_mut().for_each(|term| *term = (*term - high).exp());
-            let sum: f64 = terms.iter().sum();
-            conditional.extend(terms.iter().map(|term| term / sum));
+            wide!({
+                terms.iter_mut().for_each(|term| *term = exp(*term - high));
+                let inverse = 1.0 / vector::sum(&terms);
+                conditional.extend(terms.iter().map(|term| term * inverse));
+            });
         }
         conditional
     }
@@ -207,7 +217,7 @@ impl Bordered {
         for i in 0..self.rows() {
             self.row_exponents(i, epsilon, &potentials.columns, &mut terms);
             let row = self.log_row_mass[i] + potentials.rows[i] / epsilon;
-            plan.extend(terms.iter().map(|term| (term + row).exp()));
+            wide!(plan.extend(terms.iter().map(|term| exp(term + row))));
         }
         plan
     }
@@ -252,12 +262,14 @@ impl Bordered {
     }
 
     /// `sum_j row_j x_j` over the entries of row `i`.
+    #[inline(always)]
     pub(super) fn gather(&self, i: usize, row: &[f64], x: &[f64]) -> f64 {
         let (range, dummy) = (self.range(i), self.band.columns());
-        dot(&row[..range.len()], &x[range.clone()]) + row[range.len()] * x[dummy]
+        vector::dot(&row[..range.len()], &x[range.clone()]) + row[range.len()] * x[dummy]
     }
 
     /// `x_j += scale row_j` over the entries of row `i`.
+    #[inline(always)]
     pub(super) fn scatter(&self, i: usize, row: &[f64], scale: f64, x: &mut [f64]) {
         let (range, dummy) = (self.range(i), self.band.columns());
         for (x, entry) in x[range.clone()].iter_mut().zip(row) {
@@ -301,5 +313,5 @@ impl Bordered {
 }
 
 pub(super) fn dot(x: &[f64], y: &[f64]) -> f64 {
-    x.iter().zip(y).map(|(x, y)| x * y).sum()
+    wide!(vector::dot(x, y))
 }

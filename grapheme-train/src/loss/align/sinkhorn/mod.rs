@@ -15,12 +15,14 @@
 
 mod bordered;
 mod implicit;
+mod scaling;
 mod schur;
 mod unrolled;
 
 use super::{Aligner, Alignment, Problem, ProblemGradient, SettingError, Status, Upstream};
 use bordered::Bordered;
 use grapheme_core::Scalar;
+use scaling::Sweeper;
 use schur::Schur;
 use serde::{Deserialize, Serialize};
 
@@ -57,9 +59,9 @@ pub enum Differentiation {
 /// Entropic optimal transport by alternating exact updates of the dual potentials in the log domain (Sinkhorn; Peyré
 /// and Cuturi, Computational optimal transport, 2019, section 4.4).
 ///
-/// Everything runs in `f64` whatever `S` is, because costs are divided by `epsilon`. One iteration is one exponential
-/// for each entry of the band: the sums of the columns are those of the conditional distributions of the rows, unless
-/// they underflow, where the column is summed in the log domain. `O(entries of the band)` time for an iteration.
+/// Everything runs in `f64` whatever `S` is, because costs are divided by `epsilon`. An iteration is one pass over a kernel, two
+/// multiplications an entry, whose exponentials are taken again only when the potentials have moved far; a column whose sum
+/// underflows is summed in the log domain. `O(entries of the band)` time for an iteration.
 ///
 /// The smaller `epsilon`, the closer to the cheapest assignment and the more iterations: about `cost / epsilon` of them
 /// where assignments compete. Annealing (`epsilon_t = max(epsilon, start decay^t)`) shortens that.
@@ -141,15 +143,14 @@ impl Sinkhorn {
     /// Runs the iterations and shows the potentials after each of them to `record`. Returns the number of iterations.
     fn solve(&self, bordered: &Bordered, mut record: impl FnMut(&Potentials)) -> (usize, Potentials) {
         let mut potentials = bordered.zero_potentials();
-        let mut sums = vec![0.0; bordered.columns()];
-        let mut terms = Vec::with_capacity(bordered.columns());
+        let mut sweeper = Sweeper::new(bordered);
         let mut leap_below = if self.differentiation == Differentiation::Implicit { LEAP_BELOW } else { -1.0 };
         let (mut has_leapt, mut just_leapt) = (false, false);
         let mut leapt_from: Option<(f64, Vec<f64>)> = None;
         for t in 0..self.max_iterations {
             // What was misplaced is known of the potentials before the sweep, if they came from a sweep at this
             // epsilon; the sweep only improves on them.
-            let misplaced = bordered.sweep(self.epsilon_at(t), &mut potentials, &mut sums, &mut terms);
+            let misplaced = sweeper.sweep(self.epsilon_at(t), &mut potentials);
             record(&potentials);
             if t == 0 || self.epsilon_at(t - 1) > self.epsilon || std::mem::take(&mut just_leapt) {
                 continue;

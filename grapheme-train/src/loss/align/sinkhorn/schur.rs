@@ -1,6 +1,7 @@
 //! The linear system behind the transport problem, with rows eliminated.
 
 use super::bordered::{Bordered, dot};
+use grapheme_core::wide;
 
 /// The relative residual at which the linear system counts as solved.
 const TOLERANCE: f64 = 1e-15;
@@ -67,10 +68,12 @@ impl<'a> Schur<'a> {
         for ((out, sum), y) in out.iter_mut().zip(&self.column_sums).zip(y) {
             *out = sum * y;
         }
-        for (i, &mass) in self.bordered.row_mass.iter().enumerate() {
-            let x = self.bordered.gather(i, self.row(i), y);
-            self.bordered.scatter(i, self.row(i), -mass * x, out);
-        }
+        wide!({
+            for (i, &mass) in self.bordered.row_mass.iter().enumerate() {
+                let x = self.bordered.gather(i, self.row(i), y);
+                self.bordered.scatter(i, self.row(i), -mass * x, out);
+            }
+        });
     }
 
     /// Takes out of a residual what no solution could remove. Weighted by the diagonal, so that the preconditioned residual

@@ -4,6 +4,7 @@
 //! distributions of rows and columns. The epsilons of the iterations and their number are constants.
 
 use super::bordered::Bordered;
+use super::scaling::{Pulled, Puller};
 use super::{BorderedGradient, Potentials, Sinkhorn, Value};
 
 /// A row or column of mass `a` has exponents up to `-log a`, and one without mass is held by no constraint: far from
@@ -40,10 +41,16 @@ pub(super) fn vjp(
         gradient.columns[j] += dplan[slot] * by_column;
     });
     let start = bordered.zero_potentials();
+    let mut puller = Puller::new(bordered);
     for t in (0..history.len()).rev() {
         let epsilon = settings.epsilon_at(t);
         let before = if t == 0 { &start } else { &history[t - 1] };
         let here = &history[t];
+        let to = Pulled { df: &mut df, dg: &mut dg, gradient: &mut gradient };
+        if puller.as_mut().is_some_and(|puller| puller.pull(epsilon, &before.columns, here, to)) {
+            continue;
+        }
+        // The same in the log domain: the readable reference, and what is left where a kernel does not reach.
         each_entry(bordered, epsilon, &here.rows, &here.columns, |i, j, slot, exponential| {
             let share = bordered.row_mass[i] * exponential * dg[j];
             df[i] -= share;
