@@ -21,7 +21,7 @@ impl<S: Scalar> Layer<S> for SelfGate<S> {
     /// `x` and `a`, both n x d.
     type Cache = (Array2<S>, Array2<S>);
 
-    fn forward(&self, x: Array2<S>, _: Pass<'_>) -> Result<(Array2<S>, Self::Cache), ShapeError> {
+    fn forward(&self, x: Array2<S>, _: Pass<'_, S>) -> Result<(Array2<S>, Self::Cache), ShapeError> {
         let (found, expected) = ([x.nrows(), x.ncols()], [x.nrows(), self.weight.nrows()]);
         if found != expected {
             return Err(ShapeError { layer: "self gate", expected, found });
@@ -30,7 +30,15 @@ impl<S: Scalar> Layer<S> for SelfGate<S> {
         Ok((&x * &a, (x, a)))
     }
 
-    fn backward(&self, (x, a): Self::Cache, dy: Array2<S>, _: Pass<'_>, grad: &mut Self) -> Array2<S> {
+    // No messages, so the weights of edges have no gradient.
+    fn backward(
+        &self,
+        (x, a): Self::Cache,
+        dy: Array2<S>,
+        _: Pass<'_, S>,
+        _: &mut Vec<S>,
+        grad: &mut Self,
+    ) -> Array2<S> {
         let dz = &dy * &x * &a * a.mapv(|a| S::one() - a);
         add_product(grad.weight.view_mut(), x.t(), dz.view());
         dy * a + product(dz.view(), self.weight.t())
@@ -39,7 +47,7 @@ impl<S: Scalar> Layer<S> for SelfGate<S> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let batch = GraphBatch::from_texts(&["abc"])?;
-    let pass = Pass { topology: batch.topology(), dropout: None };
+    let pass = Pass::over(batch.topology());
     let (n, d) = (batch.nodes(), 4);
     let layer = SelfGate { weight: Array2::from_shape_fn((d, d), |(i, j)| (i as f64 - 1.3 * j as f64).sin()) };
     let x = Array2::from_shape_fn((n, d), |(i, j)| (1.7 * i as f64 + j as f64).cos());
@@ -52,7 +60,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut grad = param::zeros_like(&layer);
     let (_, cache) = layer.forward(x.clone(), pass)?;
-    let dx = layer.backward(cache, slope.clone(), pass, &mut grad);
+    let dx = layer.backward(cache, slope.clone(), pass, &mut Vec::new(), &mut grad);
 
     let of_input = |values: &[f64]| loss(&layer, &Array2::from_shape_vec((n, d), values.to_vec()).expect("n x d"));
     let numeric = NumericGradient::of_model(&layer, |_, _| true, |layer| loss(layer, &x))

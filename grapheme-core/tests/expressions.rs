@@ -230,7 +230,7 @@ fn no_dropout() -> Dropout {
 }
 
 fn run<L: Layer<f64>>(layer: &L, batch: &GraphBatch) -> Array2<f64> {
-    layer.forward(features(batch.nodes()), Pass { topology: batch.topology(), dropout: None }).unwrap().0
+    layer.forward(features(batch.nodes()), Pass::over(batch.topology())).unwrap().0
 }
 
 /// Every edge of a batch, those implied by a chain included.
@@ -310,7 +310,7 @@ fn the_order_of_operands_and_the_shape_are_seen_by_the_root() {
         let x = Array2::from_shape_fn((batch.nodes(), WIDTH), |(i, j)| {
             f64::from(batch.codes()[i] % 97 + 7 * j as u32).sin()
         });
-        let pass = Pass { topology: batch.topology(), dropout: None };
+        let pass = Pass::over(batch.topology());
         round.forward(x, pass).unwrap().0.row(1).to_owned()
     };
     let apart = |a: &str, b: &str| (root(a) - root(b)).mapv(f64::abs).sum();
@@ -331,6 +331,6 @@ fn depth_does_not_blow_up_what_is_summed() {
         lstm.input.bias.slice_mut(s![WIDTH..2 * WIDTH]).fill(30.0);
     }
     let x = features(batch.nodes()).mapv(|x| x as f32);
-    let y = round.forward(x, Pass { topology: batch.topology(), dropout: None }).unwrap().0;
+    let y = round.forward(x, Pass::over(batch.topology())).unwrap().0;
     assert!(y.iter().all(|y| y.is_finite() && y.abs() < 20.0));
 }

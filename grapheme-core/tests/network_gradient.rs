@@ -17,10 +17,12 @@ fn probe(morphed: &MorphedGraph<f64>) -> (f64, Upstream<f64>) {
     let mut random = Stream::new(99);
     let mut upstream = Upstream::zeros(morphed);
     let mut loss = 0.0;
-    let Upstream { gates, log_label } = &mut upstream;
+    let Upstream { gates, log_label, edge_weights, .. } = &mut upstream;
     let gate = morphed.gates.log_stay.iter().zip(&mut gates.log_stay);
     let gate = gate.chain(morphed.gates.log_merge.iter().zip(&mut gates.log_merge));
-    for (&value, d) in gate.chain(morphed.log_label.iter().zip(log_label)).filter(|(value, _)| value.is_finite()) {
+    let edges = morphed.edge_weights.iter().flatten().zip(edge_weights.iter_mut().flatten());
+    let read = gate.chain(morphed.log_label.iter().zip(log_label)).chain(edges);
+    for (&value, d) in read.filter(|(value, _)| value.is_finite()) {
         let weight = random.random::<f64>() - 0.5;
         // Not linear in the value, so that second factors of products are seen as well.
         loss += weight * value + 0.1 * value * value;
@@ -44,8 +46,13 @@ impl Case {
         let mut net = GraphTransformNet::new(&config, 3).unwrap();
         // Thresholds near the similarities, so that some candidates merge and some stay.
         param::each_mut(&mut net, |name, _, values| {
-            if name.ends_with("thresholds") {
+            if name.ends_with("gate.thresholds") {
                 values.copy_from_slice(&[0.05, -0.1, 0.02][..values.len()]);
+            } else if name.ends_with("thresholds") {
+                values.copy_from_slice(&[0.02, -0.1, -0.2, 0.0, -0.1]);
+            } else if name.contains("factor") {
+                // Factors of exactly 1 would hide a backward pass that forgets them.
+                (0u32..).zip(values).for_each(|(i, value)| *value = f64::from(i * 7 % 5) * 0.2 - 0.4);
             }
         });
         let batch = GraphBatch::from_texts(&TEXTS).unwrap();
@@ -98,15 +105,17 @@ const GATED: RoundKind = RoundKind::Gated { distance: 1 };
 const SKIP: RoundKind = RoundKind::Gated { distance: 2 };
 const RECURRENT: RoundKind = RoundKind::Recurrent;
 const PLAIN: RoundKind = RoundKind::Plain { distance: 1 };
+const EDGES: RoundKind = RoundKind::Edges { window: 3 };
 
 #[test]
 fn every_derivative_of_every_form_agrees() {
-    let forms: [&[(&[RoundKind], usize)]; 5] = [
+    let forms: [&[(&[RoundKind], usize)]; 6] = [
         &[(&[PLAIN, PLAIN], 2)],
         &[(&[GATED, SKIP], 2)],
         &[(&[RECURRENT], 3)],
         &[(&[], 1)],
         &[(&[GATED], 1), (&[RECURRENT], 2)],
+        &[(&[GATED, EDGES], 1), (&[EDGES, RECURRENT, EDGES], 2)],
     ];
     for form in forms {
         for closing in [Closing::Marginalised, Closing::Realised] {
@@ -133,6 +142,39 @@ fn a_first_morph_that_leaves_nothing_leaves_nothing_to_differentiate() {
     }
 }
 
+#[test]
+fn what_is_out_of_reach_pulls_apart_what_earlier_morphs_merged_of_it() {
+    let mut case = Case::new(&[(&[GATED], 2), (&[RECURRENT], 2)], Closing::Marginalised, 0.0);
+    case.net.stages[0].morph.gate.thresholds.fill(-0.3);
+    let (morphed, trace) = case.net.forward(&case.batch, case.options(None)).unwrap();
+    let plan = trace.plans().remove(0);
+    let mut upstream = Upstream::zeros(&morphed);
+    upstream.unreachable = vec![0, 3];
+    let mut grad = param::zeros_like(&case.net);
+    case.net.backward(trace, &morphed, upstream, &Vacuum, &mut (), &mut grad);
+    // The same as finite differences say of the cost of the merged candidates of the two graphs.
+    let slots = 2;
+    let merged: Vec<usize> = [0, 3]
+        .into_iter()
+        .flat_map(|graph| case.batch.topology().range(graph))
+        .flat_map(|node| node * slots..node * slots + slots)
+        .filter(|&c| !plan.stays[c])
+        .collect();
+    assert!(merged.len() > 3);
+    let mut first = case.net.clone();
+    first.stages.truncate(1);
+    let cost = |net: &GraphTransformNet<f64>| {
+        let gates = net.forward(&case.batch, case.options(None)).unwrap().0.gates;
+        -merged.iter().map(|&c| gates.log_stay[c]).sum::<f64>()
+    };
+    let numeric = NumericGradient::of_model(&first, |name, _| name.starts_with("stages.0"), cost);
+    let mut blocks = BTreeMap::new();
+    param::each(&grad, |name, _, values| drop(blocks.insert(name.to_owned(), values.to_vec())));
+    let report = numeric.compare(1e-6, |name| &blocks[name]);
+    assert!(report.passed(), "{report}");
+    assert!(blocks["stages.1.morph.slots"].iter().all(|&d| d == 0.0));
+}
+
 /// Notes how many rows crossed, and how many nodes the topology has.
 struct Rows;
 
@@ -147,20 +189,21 @@ impl GradientMedium<f64> for Rows {
 #[test]
 fn layer_by_layer_is_the_whole_backward_pass_to_the_bit() {
     for closing in [Closing::Marginalised, Closing::Realised] {
-        let case = Case::new(&[(&[GATED, RECURRENT], 2), (&[PLAIN], 2)], closing, 0.3);
+        let case = Case::new(&[(&[GATED, EDGES, RECURRENT], 2), (&[EDGES, PLAIN], 2)], closing, 0.3);
         let (morphed, trace) = case.net.forward(&case.batch, case.options(None)).unwrap();
         let upstream = probe(&morphed).1;
         let mut grad = param::zeros_like(&case.net);
         let layers = case.net.layer_names().len();
         let mut dx = upstream.log_label.clone();
+        let mut dweights = upstream.edge_weights.clone().unwrap_or_default();
         for layer in (0..layers).rev() {
             assert_eq!(trace.topology(&morphed, layer).nodes(), dx.nrows(), "layer {layer}");
             let gates = (layer + 2 == layers).then_some(&upstream.gates);
             // Asked twice: the trace stays whole.
-            let again =
-                case.net.pull_back(&trace, &morphed, layer, dx.clone(), gates, &mut param::zeros_like(&case.net));
-            dx = case.net.pull_back(&trace, &morphed, layer, dx, gates, &mut grad);
-            assert_eq!(again, dx);
+            let (mut twice, mut unread) = (dweights.clone(), param::zeros_like(&case.net));
+            let again = case.net.pull_back((&trace, &morphed), layer, dx.clone(), gates, &mut twice, &mut unread);
+            dx = case.net.pull_back((&trace, &morphed), layer, dx, gates, &mut dweights, &mut grad);
+            assert_eq!((again, twice), (dx.clone(), dweights.clone()));
         }
         let (mut expected, mut rows) = (param::zeros_like(&case.net), Vec::new());
         let features = case.net.backward(trace, &morphed, upstream, &Rows, &mut rows, &mut expected);
@@ -201,12 +244,12 @@ fn explicit_edges(chain: bool) -> GraphBatch {
 #[test]
 fn derivatives_agree_over_explicit_edges() {
     for chain in [true, false] {
-        for round in [GATED, RECURRENT] {
+        for rounds in [&[GATED] as &[_], &[RECURRENT], &[EDGES, GATED], &[EDGES, RECURRENT]] {
             for closing in [Closing::Marginalised, Closing::Realised] {
-                let mut case = Case::new(&[(&[round], 1), (&[round], 2)], closing, 0.0);
+                let mut case = Case::new(&[(rounds, 1), (rounds, 2)], closing, 0.0);
                 case.batch = explicit_edges(chain);
                 let report = case.check();
-                assert!(report.passed(), "chain {chain}, {round:?}, {closing:?}\n{report}");
+                assert!(report.passed(), "chain {chain}, {rounds:?}, {closing:?}\n{report}");
             }
         }
     }

@@ -96,6 +96,8 @@ struct Beam<S: Scalar> {
     guide: usize,
     re: Array2<S>,
     im: Option<Array2<S>>,
+    /// The same of the weights of edges, which no medium stands before.
+    weights: [Vec<S>; 2],
     record: Record<S>,
 }
 
@@ -111,7 +113,7 @@ impl<S: Scalar> Beam<S> {
         let (light, main) = (times(0.5 * (1.0 - s) * s.sqrt()), times(-0.5 * s * (1.0 - s).sqrt()));
         let mut record = Record::default();
         record.lights.push(Light { guide, re: light.0, im: light.1 });
-        Self { guide, re: main.0, im: main.1, record }
+        Self { guide, re: main.0, im: main.1, weights: Default::default(), record }
     }
 }
 
@@ -392,14 +394,16 @@ impl<S: Scalar> Medium<S> {
         let layers = self.surfaces.len() + 1;
         let mut pass = Descent { medium: self, net, trace, morphed, unread: None };
         let (mut re, mut im) = (upstream.log_label, None::<Array2<S>>);
+        // The weights of edges are another way down; what the loss tells them directly is real as well.
+        let mut weights = [upstream.edge_weights.unwrap_or_default(), Vec::new()];
         record.sprouts = self.is_watched().then(Vec::new);
         let mut beams: Vec<(Beam<S>, GraphTransformNet<S>)> = Vec::new();
         for layer in (0..layers).rev() {
             let gates = (layer + 2 == layers).then_some(&upstream.gates);
-            re = pass.layer(layer, re, &mut im, gates, grad);
+            re = pass.layer(layer, re, &mut im, gates, &mut weights, grad);
             for (beam, grad) in &mut beams {
                 let above = std::mem::replace(&mut beam.re, Array2::zeros((0, 0)));
-                beam.re = pass.layer(layer, above, &mut beam.im, None, grad);
+                beam.re = pass.layer(layer, above, &mut beam.im, None, &mut beam.weights, grad);
             }
             if let Some(below) = layer.checked_sub(1) {
                 let topology = trace.topology(morphed, below);
@@ -407,9 +411,8 @@ impl<S: Scalar> Medium<S> {
                     self.cross_complex(below, topology, re, im, record);
                 }
                 self.cross_complex(below, topology, &mut re, &mut im, record);
-                beams.extend(
-                    record.sprouts.iter_mut().flat_map(|new| new.drain(..)).map(|b| (b, param::zeros_like(net))),
-                );
+                let new = record.sprouts.iter_mut().flat_map(|new| new.drain(..));
+                beams.extend(new.map(|beam| (beam, param::zeros_like(net))));
             }
         }
         record.tangents = beams.into_iter().map(|(beam, grad)| (beam.guide, grad)).collect();
@@ -435,16 +438,17 @@ impl<S: Scalar> Descent<'_, '_, S> {
         re: Array2<S>,
         im: &mut Option<Array2<S>>,
         gates: Option<&GatesGradient<S>>,
+        [re_weights, im_weights]: &mut [Vec<S>; 2],
         grad: &mut GraphTransformNet<S>,
     ) -> Array2<S> {
         let Self { medium, net, trace, morphed, unread } = self;
         let message_phase = layer.checked_sub(1).map_or(0.0, |below| medium.surfaces[below].message_phase);
         let splits = message_phase != 0.0 && medium.residual.get(layer) == Some(&true);
         let direct = splits.then(|| (re.clone(), im.clone()));
-        let mut re = net.pull_back(trace, morphed, layer, re, gates, grad);
+        let mut re = net.pull_back((trace, morphed), layer, re, gates, re_weights, grad);
         *im = im.take().map(|im| {
             let unread = unread.get_or_insert_with(|| param::zeros_like(net));
-            net.pull_back(trace, morphed, layer, im, None, unread)
+            net.pull_back((trace, morphed), layer, im, None, im_weights, unread)
         });
         if let Some((direct_re, direct_im)) = direct {
             re -= &direct_re;

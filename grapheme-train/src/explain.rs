@@ -6,6 +6,7 @@ use grapheme_core::graph::BatchError;
 use grapheme_core::morph::{NO_TARGET, merge_targets};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::ops::Range;
 use unicode_width::UnicodeWidthStr;
 
 /// A text, its reading, and what the model made of each node on the way.
@@ -15,10 +16,10 @@ pub struct Explanation<'a> {
     nodes: Vec<Node<'a>>,
 }
 
-/// One code point of the text, or one of its ends, and its candidates.
+/// One code point of the text, or one of its ends, or several that an earlier morph made one; and its candidates.
 struct Node<'a> {
     name: String,
-    /// The grapheme that it is part of; none for the ends.
+    /// The graphemes that it is part of; none for the ends.
     grapheme: Option<&'a str>,
     /// Whether it begins its grapheme.
     begins: bool,
@@ -61,18 +62,25 @@ impl<'a> Explanation<'a> {
     pub fn of(text: &'a str, reading: &'a Reading) -> Result<Self, BatchError> {
         let batch = reading.graph.batch(&[text])?;
         let targets = merge_targets(batch.topology(), 1);
-        let first = reading.steps.first().map_or(0, |step| step.node);
+        let name = |node: usize| match (char::from_u32(batch.codes()[node]), batch.span(node)) {
+            (Some(c), Some(own)) if batch.position(node) > 0 => format!("{} U+{:04X}", shown(&text[own]), c as u32),
+            (Some(c), _) => shown(c.encode_utf8(&mut [0; 4])),
+            _ if node == 0 => "begin".to_owned(),
+            _ => "end".to_owned(),
+        };
         let nodes = reading.steps.chunk_by(|a, b| a.node == b.node).map(|steps| {
-            let node = (steps[0].node - first) as usize;
-            let grapheme = batch.span(node).map(|span| &text[span]);
-            let name = match (char::from_u32(batch.codes()[node]), grapheme) {
-                (Some(c), Some(own)) if batch.position(node) > 0 => format!("{} U+{:04X}", shown(own), c as u32),
-                (Some(c), _) => shown(c.encode_utf8(&mut [0; 4])),
-                _ if node == 0 => "begin".to_owned(),
-                _ => "end".to_owned(),
-            };
+            let node = steps[0].node as usize;
+            let mut made_of: Vec<usize> = steps[0].merged.iter().map(|&node| node as usize).chain([node]).collect();
+            made_of.sort_unstable();
+            let names: Vec<String> = made_of.iter().map(|&node| name(node)).collect();
+            // Of a path, what merged stands side by side, so its graphemes are one piece of the text.
+            let spans: Vec<Range<usize>> = made_of.iter().filter_map(|&node| batch.span(node)).collect();
+            let ends = spans.iter().map(|span| span.start).min().zip(spans.iter().map(|span| span.end).max());
+            let grapheme = ends.map(|(start, end)| &text[start..end]);
+            let first = made_of.iter().find(|&&node| batch.cluster(node).is_some());
+            let begins = first.is_none_or(|&first| batch.position(first) == 0);
             let joins = (targets[node] != NO_TARGET).then_some(targets[node] as usize);
-            Node { name, grapheme, begins: batch.position(node) == 0, place: node, joins, steps }
+            Node { name: names.join(" + "), grapheme, begins, place: node, joins, steps }
         });
         Ok(Self { text, written: &reading.text, nodes: nodes.collect() })
     }
@@ -154,7 +162,7 @@ text{font:16px system-ui,\"Noto Sans\",\"DejaVu Sans\",sans-serif;fill:#1c1e21;t
 /// use grapheme_train::explain::{Explanation, svg};
 /// use grapheme_train::reader::{Outcome, Reading, Step};
 ///
-/// let step = |node, outcome| Step { node, slot: 0, outcome, probability: 0.75 };
+/// let step = |node, outcome| Step { node, merged: Vec::new(), slot: 0, outcome, probability: 0.75 };
 /// let writes = Outcome::Writes { label: "b".to_owned(), keeps: false };
 /// let steps = vec![step(0, Outcome::Merges), step(1, writes), step(2, Outcome::Merges)];
 /// let reading = Reading { text: "b".to_owned(), steps, graph: GraphForm::Path };
@@ -291,10 +299,11 @@ mod tests {
     use grapheme_core::GraphBatch;
 
     /// A reading in which every node has two candidates: `None` merges, a label stays.
-    fn reading(first: u32, choices: &[[Option<&str>; 2]], text: &str) -> Reading {
+    fn reading(choices: &[[Option<&str>; 2]], text: &str) -> Reading {
         let steps = choices.iter().enumerate().flat_map(|(node, pair)| {
             pair.iter().enumerate().map(move |(slot, label)| Step {
-                node: first + node as u32,
+                node: node as u32,
+                merged: Vec::new(),
                 slot: slot as u32,
                 outcome: label
                     .map_or(Outcome::Merges, |label| Outcome::Writes { label: label.to_owned(), keeps: label == "k" }),
@@ -309,7 +318,7 @@ mod tests {
     #[test]
     fn columns_line_up_on_a_screen() {
         let choices = [NONE, [Some("k"), Some(" @@")], [Some("x"), None], NONE, NONE];
-        let reading = reading(7, &choices, "k @@x");
+        let reading = reading(&choices, "k @@x");
         let found = Explanation::of("ké", &reading).unwrap().columns();
         let expected = "\
 \x20 node      became   writes  candidate 1  sure  candidate 2  sure
@@ -320,22 +329,38 @@ mod tests {
   end       merged           merges       100%  merges        75%
 ";
         assert_eq!(found, expected);
-        let wide = self::reading(0, &[NONE, [Some("漢"), None], NONE], "漢");
+        let wide = self::reading(&[NONE, [Some("漢"), None], NONE], "漢");
         let found = Explanation::of("字", &wide).unwrap().columns();
         let ends: Vec<usize> = found.lines().map(|line| line.width()).collect();
         assert!(ends.iter().all(|&end| end == ends[0]), "{found}");
     }
 
     #[test]
-    fn nodes_know_their_graphemes_wherever_the_batch_put_them() {
+    fn nodes_know_their_graphemes() {
         let text = "ae\u{301}👨‍👩‍👧";
         let nodes = GraphBatch::from_texts(&[text]).unwrap().nodes();
-        let reading = reading(100, &vec![NONE; nodes], "");
+        let reading = reading(&vec![NONE; nodes], "");
         let explanation = Explanation::of(text, &reading).unwrap();
         let mut graphemes: Vec<_> = explanation.nodes.iter().map(|node| node.grapheme).collect();
         graphemes.dedup();
         assert_eq!(graphemes, [None, Some("a"), Some("e\u{301}"), Some("👨‍👩‍👧"), None]);
         assert_eq!(explanation.nodes.iter().filter(|node| node.begins).count(), 5);
+    }
+
+    #[test]
+    fn a_node_that_an_earlier_morph_merged_is_named_by_all_that_it_was_made_of() {
+        let mut reading = reading(&[[Some("ɟ"), None], [Some("ø"), None]], "ɟ ø");
+        // Of the nodes of `gyö`: begin, g and y; the letter and its accent. The end merged into the accent.
+        (reading.steps[0].node, reading.steps[0].merged) = (1, vec![0, 2]);
+        (reading.steps[1].node, reading.steps[1].merged) = (1, vec![0, 2]);
+        (reading.steps[2].node, reading.steps[2].merged) = (4, vec![3, 5]);
+        (reading.steps[3].node, reading.steps[3].merged) = (4, vec![3, 5]);
+        let explanation = Explanation::of("gyö", &reading).unwrap();
+        let names: Vec<&str> = explanation.nodes.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(names, ["begin + g + y", "o + ö U+0308 + end"]);
+        let graphemes: Vec<_> = explanation.nodes.iter().map(|node| (node.grapheme, node.begins)).collect();
+        assert_eq!(graphemes, [(Some("gy"), true), (Some("ö"), true)]);
+        elements(&svg(&[explanation]));
     }
 
     /// The elements of a document, after a check that each is closed where it should be.
@@ -361,7 +386,7 @@ mod tests {
     #[test]
     fn the_picture_has_every_grapheme_candidate_and_merge() {
         let choices = [NONE, [Some("k"), Some("<&>")], [Some("x"), None], NONE, NONE];
-        let reading = reading(3, &choices, "k<&>x");
+        let reading = reading(&choices, "k<&>x");
         let (one, other) = (Explanation::of("ké", &reading).unwrap(), Explanation::of("ké", &reading).unwrap());
         let picture = svg(&[one, other]);
         let elements = elements(&picture);

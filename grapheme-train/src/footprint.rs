@@ -18,7 +18,14 @@ impl ModelSpec {
         let (mut floats, mut copies) = (0.0, 1.0);
         for stage in &self.network.stages {
             let recurrent = stage.rounds.iter().filter(|round| **round == RoundKind::Recurrent).count();
-            let gated = stage.rounds.len() - recurrent;
+            let windows = stage.rounds.iter().filter_map(|round| match round {
+                RoundKind::Edges { window } => Some(*window),
+                RoundKind::Gated { .. } | RoundKind::Plain { .. } | RoundKind::Recurrent => None,
+            });
+            // Candidates of edges, logits, weights and histories; an edge itself is kept twice.
+            let (rewritings, pairs) = windows.fold((0, 0), |(count, sum), window| (count + 1, sum + window));
+            floats += copies * (48 * pairs + 4 * rewritings * self.network.width) as f64;
+            let gated = stage.rounds.len() - recurrent - rewritings;
             floats += copies * self.network.width as f64 * (6 * gated + 18 * recurrent + 3 * stage.slots + 2) as f64;
             copies *= stage.slots as f64;
         }

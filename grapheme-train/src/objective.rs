@@ -67,7 +67,7 @@ pub struct Assessment<S> {
     pub losses: Vec<f64>,
     /// How many alignments did not converge.
     pub unconverged: usize,
-    /// The gradient of the sum of the finite losses.
+    /// The gradient of the sum of the finite losses, and the graphs of the others.
     pub upstream: Upstream<S>,
 }
 
@@ -104,6 +104,9 @@ impl Objective {
                 }
                 answer.value.widen()
             };
+            if loss == f64::INFINITY {
+                upstream.unreachable.push(graph);
+            }
             if loss.is_finite() && self.loss.gate == Gate::Cost {
                 loss += example.merged(&mut upstream);
             }
@@ -213,16 +216,13 @@ impl<S: Scalar> Example<'_, S> {
     fn edges(&self) -> Vec<WeightedEdge<S>> {
         let rows = self.morphed.topology.range(self.graph);
         let place = |node: u32| node as usize - rows.start;
-        let incoming = self.morphed.topology.incoming();
-        rows.clone()
-            .flat_map(|row| incoming.of(row))
-            .map(|&Edge { source, target, kind, weight }| WeightedEdge {
-                source: place(source),
-                target: place(target),
-                kind,
-                weight: S::lit(f64::from(weight)),
-            })
-            .collect()
+        let topology = &self.morphed.topology;
+        let learned = self.morphed.edge_weights.as_deref();
+        let weighted = |(index, &Edge { source, target, kind, weight }): (usize, &Edge)| {
+            let weight = learned.map_or_else(|| S::lit(f64::from(weight)), |weights| weights[index]);
+            WeightedEdge { source: place(source), target: place(target), kind, weight }
+        };
+        rows.clone().flat_map(|row| topology.entering(row)).map(weighted).collect()
     }
 
     /// Adds the gradient of the structural loss to what goes up into the network.
@@ -233,6 +233,10 @@ impl<S: Scalar> Example<'_, S> {
         upstream: &mut Upstream<S>,
     ) {
         self.hand_up_gates(&gradient.log_stay, &gradient.log_merge, upstream);
+        if let Some(dweights) = &mut upstream.edge_weights {
+            let own = &mut dweights[self.morphed.topology.places(self.graph)];
+            own.iter_mut().zip(&gradient.weight).for_each(|(to, &d)| *to += d);
+        }
         let rows = self.morphed.topology.range(self.graph);
         let target = &self.task.labelling.targets[self.graph];
         let band = predicted.log_label.band();

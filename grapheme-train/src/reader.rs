@@ -10,8 +10,10 @@ use grapheme_core::network::MorphedGraph;
 /// What became of one candidate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// The node of the batch that it descends from.
+    /// The node of the text that it descends from, from 0 for the begin.
     pub node: u32,
+    /// The other nodes of the text that an earlier morph merged into that one, in order; none where there is one morph.
+    pub merged: Vec<u32>,
     /// Its slot in the last morph.
     pub slot: u32,
     /// What it does.
@@ -83,16 +85,25 @@ impl Sight<'_> {
     pub fn explain(&self, decoder: &Decoder<'_, f32>, graph: usize, labels: &[u32]) -> Reading {
         let choices = decoder.path(graph, labels).unwrap_or_default();
         let first = self.morphed.candidate_offsets[graph] as usize;
+        let begin = self.batch.topology().range(graph).start as u32;
+        let slots = self.spec.network.stages.last().map_or(1, |stage| stage.slots);
+        // The histories of all earlier morphs, composed, say what the node of a candidate is made of.
+        let merged = |candidate: usize, own: u32| -> Vec<u32> {
+            let made_of = self.morphed.made_of.iter().flat_map(|made_of| made_of.contributors(candidate / slots));
+            made_of.map(|(node, _)| node - begin).filter(|&node| node != own).collect()
+        };
         let mut steps: Vec<Step> = Vec::with_capacity(choices.len());
         for (i, choice) in choices.into_iter().enumerate() {
-            let node = self.morphed.candidate_origin[first + i];
+            let origin = self.morphed.candidate_origin[first + i];
+            let node = origin - begin;
             let slot = steps.last().filter(|step| step.node == node).map_or(0, |step| step.slot + 1);
             let outcome = choice.label.map_or(Outcome::Merges, |label| {
                 let label = self.labelling.unit(label, &self.spec.labels);
-                let own = self.batch.grapheme(node as usize).and_then(|own| self.spec.units.copied(own));
+                let own = self.batch.grapheme(origin as usize).and_then(|own| self.spec.units.copied(own));
                 Outcome::Writes { label: label.to_owned(), keeps: own.is_some_and(|own| own == label) }
             });
-            steps.push(Step { node, slot, outcome, probability: choice.probability });
+            let merged = merged(first + i, node);
+            steps.push(Step { node, merged, slot, outcome, probability: choice.probability });
         }
         Reading { text: self.text(labels), steps, graph: self.spec.graph }
     }

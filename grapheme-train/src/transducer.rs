@@ -11,8 +11,10 @@ use crate::reader::Sight;
 use crate::run::{RunError, RunFolder};
 use crate::settings::{CONFIG_VERSION, ModelSpec, RunConfig};
 use grapheme_core::graph::BatchError;
-use grapheme_core::network::{ConfigError, ForwardError};
-use grapheme_core::{GraphBatch, GraphTransformNet};
+use grapheme_core::graph::GraphError;
+use grapheme_core::morph::{HistoryError, Plan, runs};
+use grapheme_core::network::{Choice, ConfigError, ForwardError, ForwardOptions, Trace};
+use grapheme_core::{GraphBatch, GraphTransformNet, GraphemeGraph};
 use thiserror::Error;
 
 /// A network with the labels that its outcomes stand for.
@@ -63,6 +65,12 @@ pub enum TransducerError {
     /// A text has more nodes than fit.
     #[error(transparent)]
     Batch(#[from] BatchError),
+    /// A text has more graphemes than fit.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// Histories that do not follow each other.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// The network refused a batch.
     #[error(transparent)]
     Estimate(#[from] EstimateError),
@@ -90,6 +98,9 @@ impl From<crate::loss::LossError> for TransducerError {
         Self::Estimate(error.into())
     }
 }
+
+/// Texts among which the likeliest is looked for.
+const BEAM: usize = 8;
 
 impl Transducer {
     /// A model with fresh weights.
@@ -132,6 +143,25 @@ impl Transducer {
         let labelling = Labelling::new(&batch, [], self.spec.units, &self.spec.labels);
         let morphed = self.spec.estimator.morph(&self.net, &batch)?;
         Ok(Sight { spec: &self.spec, batch, labelling, morphed })
+    }
+
+    /// A text as a graph in which the graphemes that are written together are one node, which remembers them: the runs of all
+    /// merge histories, composed, where every candidate does what the likeliest way to write the likeliest text says.
+    ///
+    /// # Errors
+    /// As [`Self::see`].
+    pub fn patterns(&self, text: &str) -> Result<GraphemeGraph, TransducerError> {
+        let sight = self.see(&[text])?;
+        let decoder = sight.decoder();
+        let labels = decoder.likeliest(0, BEAM).into_iter().next().map_or_else(Vec::new, |best| best.labels);
+        let opened = self.net.open(&sight.batch, ForwardOptions::realised())?;
+        let plan = match decoder.path(0, &labels) {
+            Some(choices) => Plan { stays: choices.iter().map(|choice| choice.label.is_some()).collect() },
+            None => Plan::most_probable(opened.gates()),
+        };
+        let (_, closed) = self.net.close(&opened, opened.gates(), Choice::Taken(&plan))?;
+        let history = Trace::new(opened, closed).history()?;
+        Ok(GraphemeGraph::from_text(text)?.compressed(&runs(&sight.batch, &history, 0))?)
     }
 }
 

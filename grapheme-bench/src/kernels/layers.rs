@@ -57,7 +57,7 @@ pub(super) fn kernels() -> Vec<Entry> {
         // So small a rate that the values last.
         let dropout = Dropout { rate: 2e-5, ..DRY };
         Kernel::new(("nodes", x.nrows()), work, move || {
-            dropout.apply(&mut x, Pass { topology: &topology, dropout: Some(&keys) });
+            dropout.apply(&mut x, Pass { dropout: Some(&keys), ..Pass::over(&topology) });
         })
     }));
     entries.push(Entry::new("gelu", || {
@@ -95,7 +95,7 @@ where
             amount,
             work,
             move || x.clone(),
-            move |x| round.forward(x, Pass { topology: &topology, dropout: None }).expect("as wide as the layer"),
+            move |x| round.forward(x, Pass::over(&topology)).expect("as wide as the layer"),
         )
     };
     let backward = move || {
@@ -104,11 +104,11 @@ where
         let amount = ("nodes", x.nrows());
         let (again, shape) = (round.clone(), topology.clone());
         let prepare = move || {
-            let pass = Pass { topology: &shape, dropout: None };
+            let pass = Pass::over(&shape);
             (again.forward(x.clone(), pass).expect("as wide as the layer").1, dy.clone())
         };
         Kernel::prepared(amount, work, prepare, move |(cache, dy)| {
-            round.backward(cache, dy, Pass { topology: &topology, dropout: None }, &mut gradient)
+            round.backward(cache, dy, Pass::over(&topology), &mut Vec::new(), &mut gradient)
         })
     };
     [Entry::new(format!("{name}/forward"), forward), Entry::new(format!("{name}/backward"), backward)]

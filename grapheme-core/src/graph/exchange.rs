@@ -1,6 +1,7 @@
 //! Grapheme graphs as DOT, to look at, and as JSON, to keep and to exchange.
 
-use super::{EdgeKind, GraphError, GraphemeEdge, GraphemeGraph};
+use super::grapheme_graph::GraphemeNode;
+use super::{EdgeKind, GraphError, GraphemeEdge, GraphemeGraph, Pattern};
 use petgraph::stable_graph::NodeIndex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -94,23 +95,19 @@ impl GraphemeGraph {
     /// ```
     ///
     /// Nodes are written in topological order and edges by source, target and kind, so equal graphs give equal bytes.
-    /// `source` and `target` count from 0 in `nodes`. Reading it back gives the same graph with nodes numbered in this
+    /// `source` and `target` count from 0 in `nodes`. A node that was made of several has a `pattern` of `nodes` and `edges`, in
+    /// the same form. Reading it back gives the same graph with nodes numbered in this
     /// order. `O(nodes + edges log edges)`.
     pub fn to_json(&self) -> String {
         let mut places = vec![0; self.nodes().map(|(id, _)| id.index() + 1).max().unwrap_or(0)];
         let mut nodes = Vec::with_capacity(self.node_count());
         for (place, (id, node)) in self.nodes().enumerate() {
             places[id.index()] = place;
-            nodes.push(PlainNode { label: node.label().to_owned(), activation: node.activation().to_vec() });
+            nodes.push(PlainNode::of(node));
         }
         let mut edges: Vec<PlainEdge> = self
             .edges()
-            .map(|(_, source, target, edge)| PlainEdge {
-                source: places[source.index()],
-                target: places[target.index()],
-                kind: edge.kind,
-                weight: edge.weight,
-            })
+            .map(|(_, source, target, edge)| PlainEdge::new(places[source.index()], places[target.index()], edge))
             .collect();
         edges.sort_by_key(PlainEdge::key);
         serde_json::to_string(&PlainGraph { version: JSON_VERSION, nodes, edges })
@@ -148,8 +145,9 @@ impl GraphemeGraph {
         let mut graph = Self::new();
         for (index, node) in plain.nodes.into_iter().enumerate() {
             let refuse = |cause| JsonError::Node { index, cause };
-            let id = graph.add_node(&node.label).map_err(refuse)?;
-            graph.set_activation(id, node.activation).map_err(refuse)?;
+            let activation = node.activation.clone();
+            let id = graph.push(node.node().map_err(refuse)?).map_err(refuse)?;
+            graph.set_activation(id, activation).map_err(refuse)?;
         }
         let nodes = graph.node_count();
         let mut seen = BTreeSet::new();
@@ -188,6 +186,44 @@ struct PlainNode {
     label: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     activation: Vec<f32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pattern: Option<PlainPattern>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainPattern {
+    nodes: Vec<PlainNode>,
+    edges: Vec<PlainEdge>,
+}
+
+impl PlainNode {
+    fn of(node: &GraphemeNode) -> Self {
+        let pattern = node.pattern().map(|pattern| PlainPattern {
+            nodes: pattern.parts.iter().map(Self::of).collect(),
+            edges: pattern.edges.iter().map(|&(source, target, edge)| PlainEdge::new(source, target, edge)).collect(),
+        });
+        Self { label: node.label().to_owned(), activation: node.activation().to_vec(), pattern }
+    }
+
+    /// The node, with the activations of its parts but without its own.
+    fn node(self) -> Result<GraphemeNode, GraphError> {
+        let Some(PlainPattern { nodes, edges }) = self.pattern else { return GraphemeNode::new(&self.label) };
+        let part = |plain: Self| {
+            let activation = plain.activation.clone();
+            plain.node()?.with_activation(activation)
+        };
+        let edge = |plain: PlainEdge| {
+            GraphemeEdge::new(plain.kind, plain.weight).map(|edge| (plain.source, plain.target, edge))
+        };
+        let parts = nodes.into_iter().map(part).collect::<Result<Vec<_>, _>>()?;
+        let pattern = Pattern::new(parts, edges.into_iter().map(edge).collect::<Result<Vec<_>, _>>()?)?;
+        if pattern.label() != self.label {
+            let reason = format!("{:?} is not the labels of its parts in a row: {:?}", self.label, pattern.label());
+            return Err(GraphError::Pattern(reason));
+        }
+        Ok(GraphemeNode::of_pattern(pattern))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -201,6 +237,10 @@ struct PlainEdge {
 }
 
 impl PlainEdge {
+    fn new(source: usize, target: usize, GraphemeEdge { kind, weight }: GraphemeEdge) -> Self {
+        Self { source, target, kind, weight }
+    }
+
     fn key(&self) -> (usize, usize, EdgeKind) {
         (self.source, self.target, self.kind)
     }

@@ -1,6 +1,6 @@
 //! The form that people build, inspect and edit: a petgraph graph with one node a grapheme.
 
-use super::{EdgeKind, NodeKind};
+use super::{EdgeKind, NodeKind, Pattern};
 use petgraph::acyclic::Acyclic;
 use petgraph::algo::{has_path_connecting, toposort};
 use petgraph::data::{Build, Create, DataMapMut};
@@ -44,6 +44,7 @@ pub struct GraphemeGraph(Acyclic<StableDiGraph<GraphemeNode, GraphemeEdge>>);
 pub struct GraphemeNode {
     label: Box<str>,
     activation: Box<[f32]>,
+    pattern: Option<Box<Pattern>>,
 }
 
 /// What an edge carries.
@@ -96,6 +97,9 @@ pub enum GraphError {
     /// The sequential edges are no path through all nodes, so there is no one text.
     #[error("{0}, so the graph is no single text: join its nodes in one line by sequential edges")]
     NotOneText(String),
+    /// What cannot be made one node so that it can be undone.
+    #[error("no pattern: {0}")]
+    Pattern(String),
     /// More nodes than an index can name.
     #[error("more than {max} nodes in one graph: split the text")]
     TooManyNodes {
@@ -191,7 +195,11 @@ impl GraphemeGraph {
     /// # Errors
     /// [`GraphError::EmptyLabel`], [`GraphError::TooManyNodes`].
     pub fn add_node(&mut self, label: &str) -> Result<NodeIndex, GraphError> {
-        let node = GraphemeNode::new(label)?;
+        self.push(GraphemeNode::new(label)?)
+    }
+
+    /// The same for a node that is known to be one.
+    pub(super) fn push(&mut self, node: GraphemeNode) -> Result<NodeIndex, GraphError> {
         let max = <u32 as IndexType>::max().index();
         if self.node_count() >= max {
             return Err(GraphError::TooManyNodes { max });
@@ -199,13 +207,15 @@ impl GraphemeGraph {
         Ok(self.0.add_node(node))
     }
 
-    /// Gives a node another label and returns the old one. Its activation stays.
+    /// Gives a node another label and returns the old one. Its activation stays; that it was made of several is forgotten.
     ///
     /// # Errors
     /// [`GraphError::EmptyLabel`], [`GraphError::NoNode`].
     pub fn relabel(&mut self, node: NodeIndex, label: &str) -> Result<String, GraphError> {
         let label = GraphemeNode::new(label)?.label;
-        Ok(std::mem::replace(&mut self.node_mut(node)?.label, label).into())
+        let node = self.node_mut(node)?;
+        node.pattern = None;
+        Ok(std::mem::replace(&mut node.label, label).into())
     }
 
     /// Keeps a vector with a node, to look at or to compare. It may differ in length from node to node.
@@ -213,9 +223,7 @@ impl GraphemeGraph {
     /// # Errors
     /// [`GraphError::NoNode`], [`GraphError::Activation`].
     pub fn set_activation(&mut self, node: NodeIndex, activation: Vec<f32>) -> Result<(), GraphError> {
-        if let Some((index, &value)) = activation.iter().enumerate().find(|(_, value)| !value.is_finite()) {
-            return Err(GraphError::Activation { index, value });
-        }
+        check_activation(&activation)?;
         self.node_mut(node)?.activation = activation.into();
         Ok(())
     }
@@ -356,6 +364,13 @@ fn cycle_error(graph: &StableDiGraph<GraphemeNode, GraphemeEdge>, source: NodeIn
     }
 }
 
+fn check_activation(activation: &[f32]) -> Result<(), GraphError> {
+    match activation.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+        Some((index, &value)) => Err(GraphError::Activation { index, value }),
+        None => Ok(()),
+    }
+}
+
 impl GraphemeEdge {
     /// An edge with a finite weight.
     ///
@@ -370,11 +385,27 @@ impl GraphemeEdge {
 }
 
 impl GraphemeNode {
-    fn new(label: &str) -> Result<Self, GraphError> {
+    pub(super) fn new(label: &str) -> Result<Self, GraphError> {
         if label.is_empty() {
             return Err(GraphError::EmptyLabel);
         }
-        Ok(Self { label: label.into(), activation: Box::default() })
+        Ok(Self { label: label.into(), activation: Box::default(), pattern: None })
+    }
+
+    /// A node that was made of several.
+    pub(super) fn of_pattern(pattern: Pattern) -> Self {
+        Self { label: pattern.label().into(), activation: Box::default(), pattern: Some(Box::new(pattern)) }
+    }
+
+    /// The same node with a vector of numbers, all finite.
+    pub(super) fn with_activation(self, activation: Vec<f32>) -> Result<Self, GraphError> {
+        check_activation(&activation)?;
+        Ok(Self { activation: activation.into(), ..self })
+    }
+
+    /// What it was made of, if it was made of several nodes.
+    pub fn pattern(&self) -> Option<&Pattern> {
+        self.pattern.as_deref()
     }
 
     /// The text of the node.

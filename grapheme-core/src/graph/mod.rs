@@ -16,6 +16,7 @@ mod exchange;
 mod expression;
 mod grapheme_graph;
 mod kind;
+mod pattern;
 mod topology;
 
 pub use batch::{BEGIN_CODE, BatchError, END_CODE, GraphBatch};
@@ -23,5 +24,6 @@ pub use exchange::{JSON_VERSION, JsonError};
 pub use expression::{ExpressionError, measure_expression};
 pub use grapheme_graph::{GraphError, GraphemeEdge, GraphemeGraph, GraphemeNode};
 pub use kind::{EdgeKind, NodeKind};
+pub use pattern::Pattern;
 pub use petgraph::stable_graph::{EdgeIndex, NodeIndex};
 pub use topology::{Edge, Edges, Topology, TopologyError};

@@ -65,6 +65,8 @@ pub struct Topology {
     chain: bool,
     incoming: Edges,
     outgoing: Edges,
+    /// For each outgoing edge its place among the incoming ones.
+    places: Vec<u32>,
 }
 
 /// Why a topology was refused.
@@ -116,7 +118,8 @@ impl Topology {
             nodes = nodes.saturating_add(length);
             offsets.push(u32::try_from(nodes).map_err(|_| TopologyError::TooManyNodes { nodes })?);
         }
-        let mut topology = Self { offsets, chain, incoming: Edges::default(), outgoing: Edges::default() };
+        let (incoming, outgoing, places) = (Edges::default(), Edges::default(), Vec::new());
+        let mut topology = Self { offsets, chain, incoming, outgoing, places };
         for &Edge { source, target, weight, .. } in &edges {
             let (source_node, target_node) = (source, target);
             let within = (target as usize) < nodes && topology.graph_of(source) == topology.graph_of(target);
@@ -127,9 +130,23 @@ impl Topology {
                 return Err(TopologyError::Weight { source_node, target_node, weight });
             }
         }
-        topology.incoming = Edges::group(edges.clone(), nodes, |edge| (edge.target, edge.source));
-        topology.outgoing = Edges::group(edges, nodes, |edge| (edge.source, edge.target));
+        topology.incoming = Edges::group(edges, nodes, |edge| (edge.target, edge.source));
+        let edges = topology.incoming.as_slice();
+        topology.places = (0..edges.len() as u32).collect();
+        topology.places.sort_by_key(|&place| {
+            let edge = &edges[place as usize];
+            (edge.source, edge.target, edge.kind)
+        });
+        topology.outgoing = Edges::group(edges.to_vec(), nodes, |edge| (edge.source, edge.target));
         Ok(topology)
+    }
+
+    /// The same graphs with other explicit edges.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn rewired(&self, edges: Vec<Edge>) -> Result<Self, TopologyError> {
+        Self::new(self.offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize), self.chain, edges)
     }
 
     /// The number of graphs.
@@ -171,6 +188,25 @@ impl Topology {
     pub fn outgoing(&self) -> &Edges {
         &self.outgoing
     }
+
+    /// The explicit edges that enter `node`, each with its *place*: its index among all of [`incoming`](Self::incoming),
+    /// by which weights that are learned are stored beside a topology.
+    pub fn entering(&self, node: usize) -> impl Iterator<Item = (usize, &Edge)> {
+        let start = self.incoming.starts.get(node).map_or(0, |&start| start as usize);
+        self.incoming.of(node).iter().enumerate().map(move |(i, edge)| (start + i, edge))
+    }
+
+    /// The explicit edges that leave `node`, each with the same place.
+    pub fn leaving(&self, node: usize) -> impl Iterator<Item = (usize, &Edge)> {
+        let start = self.outgoing.starts.get(node).map_or(0, |&start| start as usize);
+        self.outgoing.of(node).iter().enumerate().map(move |(i, edge)| (self.places[start + i] as usize, edge))
+    }
+
+    /// The places of the explicit edges of one graph.
+    pub fn places(&self, graph: usize) -> std::ops::Range<usize> {
+        let start = |node: u32| self.incoming.starts.get(node as usize).map_or(0, |&start| start as usize);
+        start(self.offsets[graph])..start(self.offsets[graph + 1])
+    }
 }
 
 #[cfg(test)]
@@ -190,6 +226,22 @@ mod tests {
         assert_eq!(topology.incoming().of(0), &[]);
         assert_eq!(topology.range(1), 4..4);
         assert_eq!(topology.graph_of(4), 2);
+        // Both sides name an edge by the same place.
+        let places = |edges: Vec<(usize, &Edge)>| {
+            edges
+                .into_iter()
+                .map(|(place, edge)| {
+                    assert_eq!(&topology.incoming().as_slice()[place], edge);
+                    place
+                })
+                .collect::<Vec<_>>()
+        };
+        let entering: Vec<_> = (0..6).flat_map(|node| places(topology.entering(node).collect())).collect();
+        let mut leaving: Vec<_> = (0..6).flat_map(|node| places(topology.leaving(node).collect())).collect();
+        leaving.sort_unstable();
+        assert_eq!((entering, leaving), ((0..4).collect(), (0..4).collect()));
+        assert_eq!([0, 1, 2].map(|graph| topology.places(graph)), [0..3, 3..3, 3..4]);
+        assert_eq!(Topology::chains([3]).unwrap().places(0), 0..0);
     }
 
     #[test]

@@ -51,7 +51,7 @@ const COIN: u64 = u64::MAX;
 
 impl Dropout {
     /// Masks the rows of `x` in place, or leaves it alone outside training.
-    pub fn apply<S: Scalar>(&self, x: &mut Array2<S>, pass: Pass<'_>) {
+    pub fn apply<S: Scalar>(&self, x: &mut Array2<S>, pass: Pass<'_, S>) {
         let (Some(DropoutKeys(streams)), true) = (pass.dropout, self.rate > 0.0 || self.isolation > 0.0) else {
             return;
         };
@@ -100,7 +100,7 @@ mod tests {
         let topology = Topology::chains(lengths.iter().copied()).unwrap();
         let keys = DropoutKeys::new(&Stream::new(5).fork(1), examples.iter().copied());
         let mut x = Array2::ones((topology.nodes(), 10));
-        Dropout { site, rate, isolation }.apply(&mut x, Pass { topology: &topology, dropout: Some(&keys) });
+        Dropout { site, rate, isolation }.apply(&mut x, Pass { dropout: Some(&keys), ..Pass::over(&topology) });
         x
     }
 

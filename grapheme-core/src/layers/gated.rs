@@ -1,7 +1,7 @@
 //! Gated message passing between nodes at a fixed distance.
 
 use super::{Dropout, Layer, LayerNorm, Linear, NormCache, Pass, ShapeError, row_slices, row_slices_mut, sigmoid};
-use crate::graph::{Edge, Topology};
+use crate::graph::Topology;
 use crate::param_tree;
 use crate::random::Stream;
 use crate::scalar::Scalar;
@@ -63,10 +63,10 @@ impl<S: Scalar> GatedRound<S> {
 impl<S: Scalar> Layer<S> for GatedRound<S> {
     type Cache = GatedCache<S>;
 
-    fn forward(&self, mut x: Array2<S>, pass: Pass<'_>) -> Result<(Array2<S>, GatedCache<S>), ShapeError> {
+    fn forward(&self, mut x: Array2<S>, pass: Pass<'_, S>) -> Result<(Array2<S>, GatedCache<S>), ShapeError> {
         ShapeError::check("gated round", &x, [pass.topology.nodes(), self.norm.gain.len()])?;
         let (h, norm) = self.norm.forward(&x)?;
-        let glu_input = self.gather.forward(gather(&h, pass.topology, self.distance).view())?;
+        let glu_input = self.gather.forward(gather(&h, pass, self.distance).view())?;
         let mut message = self.project.forward(glu(&glu_input).view())?;
         self.dropout.apply(&mut message, pass);
         if self.residual {
@@ -77,15 +77,23 @@ impl<S: Scalar> Layer<S> for GatedRound<S> {
         Ok((x, GatedCache { norm, glu_input }))
     }
 
-    fn backward(&self, cache: GatedCache<S>, mut dy: Array2<S>, pass: Pass<'_>, grad: &mut Self) -> Array2<S> {
+    fn backward(
+        &self,
+        cache: GatedCache<S>,
+        mut dy: Array2<S>,
+        pass: Pass<'_, S>,
+        dweights: &mut Vec<S>,
+        grad: &mut Self,
+    ) -> Array2<S> {
         let GatedCache { norm, glu_input } = cache;
         let mut dmessage = dy.clone();
         self.dropout.apply(&mut dmessage, pass);
         let dglu = self.project.backward(glu(&glu_input).view(), dmessage.view(), &mut grad.project);
         let dglu_input = glu_backward(glu_input, &dglu);
-        let gathered = gather(&norm.output(&self.norm), pass.topology, self.distance);
+        let gathered = gather(&norm.output(&self.norm), pass, self.distance);
         let dgathered = self.gather.backward(gathered.view(), dglu_input.view(), &mut grad.gather);
-        let dh = gather_backward(&dgathered, pass.topology, self.distance);
+        add_weight_gradient(&dgathered, &gathered, pass, dweights);
+        let dh = gather_backward(&dgathered, pass, self.distance);
         let dx = self.norm.backward(&norm, dh, &mut grad.norm);
         if !self.residual {
             return dx;
@@ -96,44 +104,55 @@ impl<S: Scalar> Layer<S> for GatedRound<S> {
 }
 
 /// The rows `[before; h; after]`, n x 3d.
-fn gather<S: Scalar>(h: &Array2<S>, topology: &Topology, distance: usize) -> Array2<S> {
+fn gather<S: Scalar>(h: &Array2<S>, pass: Pass<'_, S>, distance: usize) -> Array2<S> {
     let d = h.ncols();
     let mut z = Array2::zeros((h.nrows(), 3 * d));
     z.slice_mut(s![.., d..2 * d]).assign(h);
-    add_before(z.slice_mut(s![.., ..d]), h.view(), topology, distance);
-    add_after(z.slice_mut(s![.., 2 * d..]), h.view(), topology, distance);
+    add_before(z.slice_mut(s![.., ..d]), h.view(), pass, distance);
+    add_after(z.slice_mut(s![.., 2 * d..]), h.view(), pass, distance);
     z
 }
 
 /// The transpose of [`gather`].
-fn gather_backward<S: Scalar>(dz: &Array2<S>, topology: &Topology, distance: usize) -> Array2<S> {
+fn gather_backward<S: Scalar>(dz: &Array2<S>, pass: Pass<'_, S>, distance: usize) -> Array2<S> {
     let d = dz.ncols() / 3;
     let mut dh = dz.slice(s![.., d..2 * d]).to_owned();
-    add_after(dh.view_mut(), dz.slice(s![.., ..d]), topology, distance);
-    add_before(dh.view_mut(), dz.slice(s![.., 2 * d..]), topology, distance);
+    add_after(dh.view_mut(), dz.slice(s![.., ..d]), pass, distance);
+    add_before(dh.view_mut(), dz.slice(s![.., 2 * d..]), pass, distance);
     dh
 }
 
+/// `dw = <dbefore_target, h_source> + <dafter_source, h_target>` of each explicit edge, where it is asked for.
+fn add_weight_gradient<S: Scalar>(dz: &Array2<S>, z: &Array2<S>, pass: Pass<'_, S>, dweights: &mut [S]) {
+    let d = z.ncols() / 3;
+    let h = z.slice(s![.., d..2 * d]);
+    let (dbefore, dafter) = (dz.slice(s![.., ..d]), dz.slice(s![.., 2 * d..]));
+    for (dweight, edge) in dweights.iter_mut().zip(pass.topology.incoming().as_slice()) {
+        let (source, target) = (edge.source as usize, edge.target as usize);
+        *dweight += dbefore.row(target).dot(&h.row(source)) + dafter.row(source).dot(&h.row(target));
+    }
+}
+
 /// Adds to each node's row the rows before it.
-fn add_before<S: Scalar>(mut to: ArrayViewMut2<'_, S>, from: ArrayView2<'_, S>, topology: &Topology, distance: usize) {
-    for rows in chain_ranges(topology, distance) {
+fn add_before<S: Scalar>(mut to: ArrayViewMut2<'_, S>, from: ArrayView2<'_, S>, pass: Pass<'_, S>, distance: usize) {
+    for rows in chain_ranges(pass.topology, distance) {
         let shifted = rows.start..rows.end - distance;
         let mut later = to.slice_mut(s![rows.start + distance..rows.end, ..]);
         later += &from.slice(s![shifted, ..]);
     }
-    for &Edge { source, target, weight, .. } in topology.incoming().as_slice() {
-        to.row_mut(target as usize).scaled_add(S::lit(f64::from(weight)), &from.row(source as usize));
+    for (place, edge) in pass.topology.incoming().as_slice().iter().enumerate() {
+        to.row_mut(edge.target as usize).scaled_add(pass.weight(place, edge), &from.row(edge.source as usize));
     }
 }
 
 /// Adds to each node's row the rows after it.
-fn add_after<S: Scalar>(mut to: ArrayViewMut2<'_, S>, from: ArrayView2<'_, S>, topology: &Topology, distance: usize) {
-    for rows in chain_ranges(topology, distance) {
+fn add_after<S: Scalar>(mut to: ArrayViewMut2<'_, S>, from: ArrayView2<'_, S>, pass: Pass<'_, S>, distance: usize) {
+    for rows in chain_ranges(pass.topology, distance) {
         let mut earlier = to.slice_mut(s![rows.start..rows.end - distance, ..]);
         earlier += &from.slice(s![rows.start + distance..rows.end, ..]);
     }
-    for &Edge { source, target, weight, .. } in topology.outgoing().as_slice() {
-        to.row_mut(source as usize).scaled_add(S::lit(f64::from(weight)), &from.row(target as usize));
+    for (place, edge) in pass.topology.incoming().as_slice().iter().enumerate() {
+        to.row_mut(edge.source as usize).scaled_add(pass.weight(place, edge), &from.row(edge.target as usize));
     }
 }
 

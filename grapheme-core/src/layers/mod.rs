@@ -22,7 +22,8 @@ pub use linear::Linear;
 pub use norm::{LayerNorm, NormCache};
 pub use recurrent::{Lstm, Recurrence, RecurrentCache, RecurrentRound, Step, Way};
 
-use crate::graph::Topology;
+use crate::graph::{Edge, Topology};
+use crate::morph::{EdgeCache, EdgeError, EdgeMorph, MergeHistory, Plan, Wiring};
 use crate::param::{PairVisitor, ParamTree, Path, Visitor, VisitorMut};
 use crate::random::Stream;
 use crate::scalar::Scalar;
@@ -33,11 +34,26 @@ use thiserror::Error;
 
 /// What a layer needs to know about the pass besides its input.
 #[derive(Clone, Copy, Debug)]
-pub struct Pass<'a> {
+pub struct Pass<'a, S> {
     /// Who is joined to whom among the rows of the input.
     pub topology: &'a Topology,
+    /// The weights of its explicit edges, by place, where a layer below has learned them; else the edges' own.
+    pub weights: Option<&'a [S]>,
     /// The random numbers of this pass; `None` outside training.
     pub dropout: Option<&'a DropoutKeys>,
+}
+
+impl<'a, S: Scalar> Pass<'a, S> {
+    /// A pass in which no weight is learned and nothing dropped.
+    pub fn over(topology: &'a Topology) -> Self {
+        Self { topology, weights: None, dropout: None }
+    }
+
+    /// The weight of an explicit edge, which is at `place` among the incoming ones.
+    #[inline]
+    pub fn weight(&self, place: usize, edge: &Edge) -> S {
+        self.weights.map_or_else(|| S::lit(f64::from(edge.weight)), |weights| weights[place])
+    }
 }
 
 /// An input of the wrong shape.
@@ -68,10 +84,18 @@ pub trait Layer<S: Scalar>: Sized {
     ///
     /// # Errors
     /// [`ShapeError`] if `x` has other than n rows of d columns.
-    fn forward(&self, x: Array2<S>, pass: Pass<'_>) -> Result<(Array2<S>, Self::Cache), ShapeError>;
+    fn forward(&self, x: Array2<S>, pass: Pass<'_, S>) -> Result<(Array2<S>, Self::Cache), ShapeError>;
 
-    /// The gradient of the input for the gradient `dy` of the output; adds the parameters' gradient into `grad`.
-    fn backward(&self, cache: Self::Cache, dy: Array2<S>, pass: Pass<'_>, grad: &mut Self) -> Array2<S>;
+    /// The gradient of the input for the gradient `dy` of the output; adds the parameters' gradient into `grad`, and that of
+    /// the edges' weights into `dweights`, by place: it has none where no weight is learned.
+    fn backward(
+        &self,
+        cache: Self::Cache,
+        dy: Array2<S>,
+        pass: Pass<'_, S>,
+        dweights: &mut Vec<S>,
+        grad: &mut Self,
+    ) -> Array2<S>;
 }
 
 /// Which round of message passing to build.
@@ -90,6 +114,11 @@ pub enum RoundKind {
     },
     /// Messages in topological order, both ways.
     Recurrent,
+    /// No messages: edges come, go and are weighted, and later rounds of the stage pass messages along what is left.
+    Edges {
+        /// How far apart in the topological order two nodes may be that a new edge joins.
+        window: usize,
+    },
 }
 
 /// One round of message passing.
@@ -99,6 +128,8 @@ pub enum Round<S> {
     Gated(Box<GatedRound<S>>),
     /// See [`RecurrentRound`].
     Recurrent(Box<RecurrentRound<S>>),
+    /// See [`EdgeMorph`].
+    Edges(Box<EdgeMorph<S>>),
 }
 
 /// The cache of a [`Round`].
@@ -108,40 +139,106 @@ pub enum RoundCache<S> {
     Gated(GatedCache<S>),
     /// See [`RecurrentRound`].
     Recurrent(Box<RecurrentCache<S>>),
+    /// See [`EdgeMorph`].
+    Edges(Box<EdgeCache<S>>),
 }
 
 impl<S: Scalar> Round<S> {
-    /// A round with fresh parameters; `dropout` acts on its messages.
-    pub fn new(kind: RoundKind, width: usize, dropout: Dropout, stream: &mut Stream) -> Self {
+    /// A round with fresh parameters; `dropout` acts on its messages, `rank` and `temperature` are those of gates.
+    pub fn new(
+        kind: RoundKind,
+        width: usize,
+        (rank, temperature): (usize, f64),
+        dropout: Dropout,
+        stream: &mut Stream,
+    ) -> Self {
         match kind {
             RoundKind::Gated { distance } => Self::Gated(Box::new(GatedRound::new(width, distance, dropout, stream))),
             RoundKind::Plain { distance } => {
                 Self::Gated(Box::new(GatedRound::new(width, distance, dropout, stream).without_residual()))
             }
             RoundKind::Recurrent => Self::Recurrent(Box::new(RecurrentRound::new(width, dropout, stream))),
+            RoundKind::Edges { window } => {
+                Self::Edges(Box::new(EdgeMorph::new(width, rank, window, temperature, stream)))
+            }
+        }
+    }
+
+    /// Output and cache for `x` (n x d). A round that rewrites edges repeats the choices of `plan`, or takes the most probable
+    /// ones.
+    ///
+    /// # Errors
+    /// [`EdgeError`]: an input of the wrong shape, or a plan that does not fit it.
+    pub fn forward(
+        &self,
+        x: Array2<S>,
+        pass: Pass<'_, S>,
+        plan: Option<&Plan>,
+    ) -> Result<(Array2<S>, RoundCache<S>), EdgeError> {
+        Ok(match self {
+            Self::Gated(round) => round.forward(x, pass).map(|(y, cache)| (y, RoundCache::Gated(cache)))?,
+            Self::Recurrent(round) => {
+                round.forward(x, pass).map(|(y, cache)| (y, RoundCache::Recurrent(Box::new(cache))))?
+            }
+            Self::Edges(round) => {
+                let cache = round.forward(&x, pass, plan)?;
+                (x, RoundCache::Edges(Box::new(cache)))
+            }
+        })
+    }
+
+    /// As [`Layer::backward`]; where the round rewrites edges, `dweights` comes in as the gradient of the weights of those that
+    /// it made and leaves as that of those that it was given.
+    pub fn backward(
+        &self,
+        cache: RoundCache<S>,
+        dy: Array2<S>,
+        pass: Pass<'_, S>,
+        dweights: &mut Vec<S>,
+        grad: &mut Self,
+    ) -> Array2<S> {
+        match (self, cache, grad) {
+            (Self::Gated(round), RoundCache::Gated(cache), Self::Gated(grad)) => {
+                round.backward(cache, dy, pass, dweights, grad)
+            }
+            (Self::Recurrent(round), RoundCache::Recurrent(cache), Self::Recurrent(grad)) => {
+                round.backward(*cache, dy, pass, dweights, grad)
+            }
+            (Self::Edges(round), RoundCache::Edges(cache), Self::Edges(grad)) => {
+                round.backward(*cache, dy, dweights, grad)
+            }
+            _ => unreachable!("a cache and a gradient come from a round of the same kind"),
         }
     }
 }
 
-impl<S: Scalar> Layer<S> for Round<S> {
-    type Cache = RoundCache<S>;
+impl<S> Round<S> {
+    /// Whether it rewrites edges, by a plan.
+    pub fn rewrites(&self) -> bool {
+        matches!(self, Self::Edges(_))
+    }
+}
 
-    fn forward(&self, x: Array2<S>, pass: Pass<'_>) -> Result<(Array2<S>, RoundCache<S>), ShapeError> {
-        match self {
-            Self::Gated(round) => round.forward(x, pass).map(|(y, cache)| (y, RoundCache::Gated(cache))),
-            Self::Recurrent(round) => {
-                round.forward(x, pass).map(|(y, cache)| (y, RoundCache::Recurrent(Box::new(cache))))
-            }
-        }
+impl<S> RoundCache<S> {
+    /// How rows are joined after a round that rewrites edges.
+    pub fn wiring(&self) -> Option<&Wiring<S>> {
+        self.edges().map(|cache| &cache.wiring)
     }
 
-    fn backward(&self, cache: RoundCache<S>, dy: Array2<S>, pass: Pass<'_>, grad: &mut Self) -> Array2<S> {
-        match (self, cache, grad) {
-            (Self::Gated(round), RoundCache::Gated(cache), Self::Gated(grad)) => round.backward(cache, dy, pass, grad),
-            (Self::Recurrent(round), RoundCache::Recurrent(cache), Self::Recurrent(grad)) => {
-                round.backward(*cache, dy, pass, grad)
-            }
-            _ => unreachable!("a cache and a gradient come from a round of the same kind"),
+    /// The choices of a round that rewrites edges.
+    pub fn plan(&self) -> Option<&Plan> {
+        self.edges().map(|cache| &cache.plan)
+    }
+
+    /// From the candidates of such a round to the edges that are there.
+    pub fn edge_history(&self) -> Option<&MergeHistory<S>> {
+        self.edges().map(|cache| &cache.history)
+    }
+
+    fn edges(&self) -> Option<&EdgeCache<S>> {
+        match self {
+            Self::Edges(cache) => Some(cache),
+            Self::Gated(_) | Self::Recurrent(_) => None,
         }
     }
 }
@@ -151,6 +248,7 @@ impl<S: Scalar> ParamTree<S> for Round<S> {
         match self {
             Self::Gated(round) => round.visit(path, f),
             Self::Recurrent(round) => round.visit(path, f),
+            Self::Edges(round) => round.visit(path, f),
         }
     }
 
@@ -158,6 +256,7 @@ impl<S: Scalar> ParamTree<S> for Round<S> {
         match self {
             Self::Gated(round) => round.visit_mut(path, f),
             Self::Recurrent(round) => round.visit_mut(path, f),
+            Self::Edges(round) => round.visit_mut(path, f),
         }
     }
 
@@ -165,6 +264,7 @@ impl<S: Scalar> ParamTree<S> for Round<S> {
         match (self, other) {
             (Self::Gated(round), Self::Gated(other)) => round.visit_pair(other, path, f),
             (Self::Recurrent(round), Self::Recurrent(other)) => round.visit_pair(other, path, f),
+            (Self::Edges(round), Self::Edges(other)) => round.visit_pair(other, path, f),
             _ => unreachable!("trees of one model have rounds of the same kind"),
         }
     }

@@ -58,11 +58,11 @@ impl<S: Scalar> RecurrentRound<S> {
 impl<S: Scalar> Layer<S> for RecurrentRound<S> {
     type Cache = RecurrentCache<S>;
 
-    fn forward(&self, mut x: Array2<S>, pass: Pass<'_>) -> Result<(Array2<S>, RecurrentCache<S>), ShapeError> {
+    fn forward(&self, mut x: Array2<S>, pass: Pass<'_, S>) -> Result<(Array2<S>, RecurrentCache<S>), ShapeError> {
         ShapeError::check("recurrent round", &x, [pass.topology.nodes(), self.norm.gain.len()])?;
         let (h, norm) = self.norm.forward(&x)?;
-        let (f, down) = self.down.forward(&h, Schedule::down(pass.topology))?;
-        let (b, up) = self.up.forward(&h, Schedule::up(pass.topology))?;
+        let (f, down) = self.down.forward(&h, Schedule::down(pass))?;
+        let (b, up) = self.up.forward(&h, Schedule::up(pass))?;
         let states = concatenate(Axis(1), &[f.view(), b.view()]).expect("both directions have n rows");
         let mut message = self.project.forward(states.view())?;
         self.dropout.apply(&mut message, pass);
@@ -70,14 +70,21 @@ impl<S: Scalar> Layer<S> for RecurrentRound<S> {
         Ok((x, RecurrentCache { norm, down, up, states }))
     }
 
-    fn backward(&self, cache: RecurrentCache<S>, mut dy: Array2<S>, pass: Pass<'_>, grad: &mut Self) -> Array2<S> {
+    fn backward(
+        &self,
+        cache: RecurrentCache<S>,
+        mut dy: Array2<S>,
+        pass: Pass<'_, S>,
+        dweights: &mut Vec<S>,
+        grad: &mut Self,
+    ) -> Array2<S> {
         let d = dy.ncols();
         let mut dmessage = dy.clone();
         self.dropout.apply(&mut dmessage, pass);
         let dstates = self.project.backward(cache.states.view(), dmessage.view(), &mut grad.project);
         let h = cache.norm.output(&self.norm);
-        let mut dh = self.down.backward(&h, cache.down, dstates.slice(s![.., ..d]), &mut grad.down);
-        dh += &self.up.backward(&h, cache.up, dstates.slice(s![.., d..]), &mut grad.up);
+        let mut dh = self.down.backward(&h, cache.down, dstates.slice(s![.., ..d]), dweights, &mut grad.down);
+        dh += &self.up.backward(&h, cache.up, dstates.slice(s![.., d..]), dweights, &mut grad.up);
         dy += &self.norm.backward(&cache.norm, dh, &mut grad.norm);
         dy
     }
@@ -98,7 +105,7 @@ param_tree!(Lstm { input, state });
 /// All rows are in the order of the schedule.
 #[derive(Clone, Debug)]
 struct LstmCache<S> {
-    schedule: Schedule,
+    schedule: Schedule<S>,
     /// After their nonlinearities, n x 4d.
     gates: Array2<S>,
     /// Cell states, n x d.
@@ -116,15 +123,15 @@ impl<S: Scalar> Lstm<S> {
     }
 
     /// Hidden states in node order, n x d.
-    fn forward(&self, h: &Array2<S>, schedule: Schedule) -> Result<(Array2<S>, LstmCache<S>), ShapeError> {
+    fn forward(&self, h: &Array2<S>, schedule: Schedule<S>) -> Result<(Array2<S>, LstmCache<S>), ShapeError> {
         let (n, d) = h.dim();
         let mut gates = self.input.forward(schedule.to_visit_order(h).view())?;
         let (mut hidden, mut cell) = (Array2::zeros((n, d)), Array2::zeros((n, d)));
         let (mut hidden_before, mut cell_before) = (Array2::zeros((n, d)), Array2::zeros((n, d)));
         for level in schedule.levels() {
             for visit in level.clone() {
-                for (before, weight) in schedule.predecessors(visit) {
-                    let weight = S::lit(f64::from(weight));
+                for &Predecessor { before, weight, .. } in schedule.predecessors(visit) {
+                    let before = before as usize;
                     hidden_before.row_mut(visit).scaled_add(weight, &hidden.row(before));
                     cell_before.row_mut(visit).scaled_add(weight, &cell.row(before));
                 }
@@ -162,6 +169,7 @@ impl<S: Scalar> Lstm<S> {
         h: &Array2<S>,
         cache: LstmCache<S>,
         dy: ndarray::ArrayView2<'_, S>,
+        dweights: &mut [S],
         grad: &mut Self,
     ) -> Array2<S> {
         let LstmCache { schedule, mut gates, cell, hidden_before, cell_before } = cache;
@@ -200,8 +208,14 @@ impl<S: Scalar> Lstm<S> {
             let dgates = gates.slice(s![level.clone(), ..]);
             write_product(dp.view_mut(), dgates, state_transposed.view());
             for (k, visit) in level.enumerate() {
-                for (before, weight) in schedule.predecessors(visit) {
-                    let weight = S::lit(f64::from(weight));
+                for &Predecessor { before, weight, place } in schedule.predecessors(visit) {
+                    let before = before as usize;
+                    if let Some(dweight) = dweights.get_mut(place as usize) {
+                        // The gates of an earlier level are still what they were.
+                        let o = &row(&gates, before)[3 * d..];
+                        let states = o.iter().zip(row(&cell, before)).zip(dp.row(k)).zip(row(&dcell, visit));
+                        *dweight += states.map(|(((&o, &c), &dp), &dc)| dp * o * tanh(c) + dc * c).sum();
+                    }
                     dhidden.row_mut(before).scaled_add(weight, &dp.row(k));
                     let (mut earlier, later) = dcell.multi_slice_mut((s![before, ..], s![visit, ..]));
                     earlier.scaled_add(weight, &later);
@@ -226,34 +240,51 @@ fn row_mut<S>(x: &mut Array2<S>, i: usize) -> &mut [S] {
 
 /// The order in which nodes are visited: by level, so that every predecessor comes in an earlier level.
 #[derive(Clone, Debug)]
-struct Schedule {
+struct Schedule<S> {
     /// The node of each visit.
     nodes: Vec<u32>,
     level_starts: Vec<usize>,
     /// For each visit, where its predecessors start.
     starts: Vec<u32>,
-    /// Visits that come before, and the weight of the edge.
-    predecessors: Vec<(u32, f32)>,
+    predecessors: Vec<Predecessor<S>>,
 }
 
-impl Schedule {
+/// A visit that comes before another.
+#[derive(Clone, Copy, Debug)]
+struct Predecessor<S> {
+    before: u32,
+    weight: S,
+    /// Of the explicit edge, or [`IMPLIED`].
+    place: u32,
+}
+
+/// Marks an edge that is implied by the chain.
+const IMPLIED: u32 = u32::MAX;
+
+impl<S: Scalar> Schedule<S> {
     /// From the sources of the graphs on.
-    fn down(topology: &Topology) -> Self {
+    fn down(pass: Pass<'_, S>) -> Self {
+        let topology = pass.topology;
         Self::new(topology, 0..topology.nodes(), |node, first, f| {
             if topology.is_chain() && node > first.start {
-                f(node - 1, 1.0);
+                f(node - 1, S::one(), IMPLIED);
             }
-            topology.incoming().of(node).iter().for_each(|edge| f(edge.source as usize, edge.weight));
+            for (place, edge) in topology.entering(node) {
+                f(edge.source as usize, pass.weight(place, edge), place as u32);
+            }
         })
     }
 
     /// From the sinks of the graphs on.
-    fn up(topology: &Topology) -> Self {
+    fn up(pass: Pass<'_, S>) -> Self {
+        let topology = pass.topology;
         Self::new(topology, (0..topology.nodes()).rev(), |node, range, f| {
             if topology.is_chain() && node + 1 < range.end {
-                f(node + 1, 1.0);
+                f(node + 1, S::one(), IMPLIED);
             }
-            topology.outgoing().of(node).iter().for_each(|edge| f(edge.target as usize, edge.weight));
+            for (place, edge) in topology.leaving(node) {
+                f(edge.target as usize, pass.weight(place, edge), place as u32);
+            }
         })
     }
 
@@ -262,7 +293,7 @@ impl Schedule {
     fn new(
         topology: &Topology,
         order: impl Iterator<Item = usize>,
-        visit_before: impl Fn(usize, &std::ops::Range<usize>, &mut dyn FnMut(usize, f32)),
+        visit_before: impl Fn(usize, &std::ops::Range<usize>, &mut dyn FnMut(usize, S, u32)),
     ) -> Self {
         let n = topology.nodes();
         let mut graph_of = vec![0u32; n];
@@ -274,7 +305,7 @@ impl Schedule {
         let mut edges = 0;
         for node in order {
             let mut deepest = 0;
-            visit_before(node, &range(node), &mut |before, _| {
+            visit_before(node, &range(node), &mut |before, _, _| {
                 deepest = deepest.max(level[before] + 1);
                 edges += 1;
             });
@@ -300,7 +331,9 @@ impl Schedule {
         starts.push(0);
         for &node in &nodes {
             let node = node as usize;
-            visit_before(node, &range(node), &mut |before, weight| predecessors.push((visit_of[before], weight)));
+            visit_before(node, &range(node), &mut |before, weight, place| {
+                predecessors.push(Predecessor { before: visit_of[before], weight, place });
+            });
             starts.push(predecessors.len() as u32);
         }
         Self { nodes, level_starts, starts, predecessors }
@@ -314,15 +347,11 @@ impl Schedule {
         self.levels().map(|level| level.len()).max().unwrap_or(0)
     }
 
-    fn predecessors(&self, visit: usize) -> impl Iterator<Item = (usize, f32)> + '_ {
-        let range = self.starts[visit] as usize..self.starts[visit + 1] as usize;
-        self.predecessors[range].iter().map(|&(before, weight)| (before as usize, weight))
+    fn predecessors(&self, visit: usize) -> &[Predecessor<S>] {
+        &self.predecessors[self.starts[visit] as usize..self.starts[visit + 1] as usize]
     }
 
-    fn to_visit_order<S: Scalar>(
-        &self,
-        x: &ndarray::ArrayBase<impl ndarray::Data<Elem = S>, ndarray::Ix2>,
-    ) -> Array2<S> {
+    fn to_visit_order(&self, x: &ndarray::ArrayBase<impl ndarray::Data<Elem = S>, ndarray::Ix2>) -> Array2<S> {
         let mut y = Array2::zeros(x.dim());
         for (mut row, &node) in y.rows_mut().into_iter().zip(&self.nodes) {
             row.assign(&x.row(node as usize));
@@ -330,7 +359,7 @@ impl Schedule {
         y
     }
 
-    fn to_node_order<S: Scalar>(&self, x: &Array2<S>) -> Array2<S> {
+    fn to_node_order(&self, x: &Array2<S>) -> Array2<S> {
         let mut y = Array2::zeros(x.dim());
         for (row, &node) in x.rows().into_iter().zip(&self.nodes) {
             y.row_mut(node as usize).assign(&row);

@@ -1,6 +1,6 @@
 //! Whether a candidate merges away or stays.
 
-use crate::graph::Topology;
+use crate::graph::{EdgeKind, Topology};
 use crate::layers::{Linear, ShapeError, log_sigmoid};
 use crate::param_tree;
 use crate::random::Stream;
@@ -139,8 +139,8 @@ pub const NO_TARGET: u32 = u32::MAX;
 
 /// What each candidate would merge into: the slot before it in its node, or the last slot of the node before.
 ///
-/// In a chain that is the node before in the text; elsewhere the last of the nodes with an edge to it. A target has a
-/// smaller index than its candidate.
+/// In a chain that is the node before in the text; elsewhere the last of the nodes with a sequential or structural edge to
+/// it, since what belongs together by meaning need not be one. A target has a smaller index than its candidate.
 pub fn merge_targets(topology: &Topology, slots: usize) -> Vec<u32> {
     let mut targets = Vec::with_capacity(topology.nodes() * slots);
     for graph in 0..topology.graphs() {
@@ -149,7 +149,9 @@ pub fn merge_targets(topology: &Topology, slots: usize) -> Vec<u32> {
             let before = if topology.is_chain() && node > range.start {
                 Some(node - 1)
             } else {
-                topology.incoming().of(node).last().map(|edge| edge.source as usize)
+                let mut along = topology.incoming().of(node).iter().rev();
+                let edge = along.find(|edge| matches!(edge.kind, EdgeKind::Sequential | EdgeKind::Structural));
+                edge.map(|edge| edge.source as usize)
             };
             targets.push(before.map_or(NO_TARGET, |before| (before * slots + slots - 1) as u32));
             targets.extend((1..slots).map(|k| (node * slots + k - 1) as u32));

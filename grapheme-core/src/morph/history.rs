@@ -201,6 +201,29 @@ impl<S: Scalar> MergeHistory<S> {
         dh
     }
 
+    /// `M v` for one number an input, without `B`.
+    ///
+    /// # Panics
+    /// If there are other than n.
+    pub fn forward_values(&self, values: &[S]) -> Vec<S> {
+        assert_eq!(values.len(), self.inputs, "a history maps as many numbers as it has inputs");
+        let of_row = |i| self.contributors(i).fold(S::zero(), |sum, (j, weight)| sum + weight * values[j as usize]);
+        (0..self.outputs()).map(of_row).collect()
+    }
+
+    /// `M^T d` for one number an output: the gradient of `v`.
+    ///
+    /// # Panics
+    /// If there are other than m.
+    pub fn backward_values(&self, dvalues: &[S]) -> Vec<S> {
+        assert_eq!(dvalues.len(), self.outputs(), "a history returns as many numbers as it has outputs");
+        let mut d = vec![S::zero(); self.inputs];
+        for (i, &dvalue) in dvalues.iter().enumerate() {
+            self.contributors(i).for_each(|(j, weight)| d[j as usize] += weight * dvalue);
+        }
+        d
+    }
+
     /// `dM_ij = <dout_i, h_j>` for each stored entry, in row order: the gradient of the weights.
     pub fn weight_gradient(&self, dout: ArrayView2<'_, S>, h: ArrayView2<'_, S>) -> Vec<S> {
         let mut dweights = Vec::with_capacity(self.entries());
@@ -228,6 +251,28 @@ impl<S: Scalar> MergeHistory<S> {
         if later.inputs != self.outputs() {
             return Err(HistoryError::NotAdjacent { outputs: self.outputs(), inputs: later.inputs });
         }
+        let mut both = self.compose(later);
+        let width = self.bias.as_ref().or(later.bias.as_ref()).map(|bias| bias.table.ncols());
+        both.bias = width.map(|width| {
+            // `later.forward` of the rows of B1 is M2 B1 + B2.
+            let rows = self.bias.as_ref().map_or_else(
+                || Array2::zeros((self.outputs(), width)),
+                |Bias { index, table }| {
+                    table.select(ndarray::Axis(0), &index.iter().map(|&i| i as usize).collect::<Vec<_>>())
+                },
+            );
+            Bias { index: (0..later.outputs() as u32).collect(), table: later.forward(rows.view()) }
+        });
+        Ok(both)
+    }
+
+    /// The same contributors and weights with no vectors.
+    pub(crate) fn without_vectors(&self) -> Self {
+        Self { bias: None, ..self.clone() }
+    }
+
+    /// `M2 M1`: [`then`](Self::then) without vectors, for whoever asks for contributors alone. The two are adjacent.
+    pub(crate) fn compose(&self, later: &Self) -> Self {
         let (mut starts, mut contributors, mut weights) = (vec![0u32], Vec::new(), Vec::new());
         // A dense accumulator with a list of the touched columns: the row-wise product of Gustavson (1978).
         let (mut sum, mut touched) = (vec![S::zero(); self.inputs], Vec::new());
@@ -249,18 +294,7 @@ impl<S: Scalar> MergeHistory<S> {
             }
             starts.push(contributors.len() as u32);
         }
-        let width = self.bias.as_ref().or(later.bias.as_ref()).map(|bias| bias.table.ncols());
-        let bias = width.map(|width| {
-            // `later.forward` of the rows of B1 is M2 B1 + B2.
-            let rows = self.bias.as_ref().map_or_else(
-                || Array2::zeros((self.outputs(), width)),
-                |Bias { index, table }| {
-                    table.select(ndarray::Axis(0), &index.iter().map(|&i| i as usize).collect::<Vec<_>>())
-                },
-            );
-            Bias { index: (0..later.outputs() as u32).collect(), table: later.forward(rows.view()) }
-        });
-        Ok(Self::from_parts(self.inputs, starts, contributors, weights, bias))
+        Self::from_parts(self.inputs, starts, contributors, weights, None)
     }
 
     /// The mistake that this type exists to prevent, kept as a control: the same sizes, but each output is taken for the

@@ -6,18 +6,24 @@
 //! - *realised*: [`Plan`] takes the discrete choice, [`realise`] carries it out and records a [`MergeHistory`];
 //! - *marginalised*: every candidate is kept with its gate, and the loss sums over all choices.
 //!
+//! Before that, edges may come, go and be weighted ([`EdgeMorph`]), with a plan and a history of their own.
+//!
 //! Read [`MergeHistory`] first: it is the reason why the backward pass is exact.
 
+mod edges;
 mod gate;
 mod history;
 mod label;
+mod pattern;
 mod plan;
 mod realise;
 mod split;
 
+pub use edges::{EdgeCache, EdgeCandidate, EdgeError, EdgeMorph, Wiring, edge_candidates};
 pub use gate::{Gate, GateCache, Gates, GatesGradient, NO_TARGET, merge_targets};
 pub use history::{HistoryError, MergeHistory};
 pub use label::{HeadCache, LabelHead};
+pub use pattern::runs;
 pub use plan::Plan;
 pub use realise::{DROPPED, Realised, realise};
 pub use split::{Morph, MorphCache};

@@ -5,7 +5,7 @@ use crate::random::Stream;
 use crate::scalar::Scalar;
 use rand::RngExt;
 
-/// Which candidates stay. The rest merge into their targets.
+/// Which candidates stay. The rest merge into their targets; candidates that are edges are there or not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Plan {
     /// One choice a candidate.

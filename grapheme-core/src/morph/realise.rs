@@ -17,6 +17,9 @@ pub struct Realised<S> {
     pub history: MergeHistory<S>,
     /// The shape of the morphed graph.
     pub topology: Topology,
+    /// Which explicit edges, by place, made each of its explicit edges, with weights of 1: parallel edges add up. An edge
+    /// within a node that several were merged into is dropped.
+    pub edges: MergeHistory<S>,
 }
 
 /// Marks a candidate of a graph in which nothing stayed.
@@ -62,8 +65,9 @@ pub fn realise<S: Scalar>(
         lengths.push(kept.len() - before);
     }
     let history = record(&kept, &owner, gates);
-    let topology = Topology::new(lengths, topology.is_chain(), contract(topology, &owner, slots))?;
-    Ok(Realised { kept, owner, history, topology })
+    let (edges, contracted) = contract(topology, &owner, slots);
+    let topology = Topology::new(lengths, topology.is_chain(), contracted)?;
+    Ok(Realised { kept, owner, history, topology, edges })
 }
 
 /// The rows of the merge history, by a counting sort over owners.
@@ -90,27 +94,29 @@ fn record<S: Scalar>(kept: &[u32], owner: &[u32], gates: &Gates<S>) -> MergeHist
     MergeHistory::from_compressed_rows(owner.len(), starts, contributors, weights)
 }
 
-/// Explicit edges between the output nodes: loops vanish, parallel edges of a kind add their weights.
-fn contract(topology: &Topology, owner: &[u32], slots: usize) -> Vec<Edge> {
-    let mut edges: Vec<Edge> = topology
-        .incoming()
-        .as_slice()
-        .iter()
-        .filter_map(|edge| {
+/// Explicit edges between the output nodes: loops vanish, parallel edges of a kind add their weights. Output nodes keep the
+/// order of the candidates that they were, and an edge that would lead back in it is turned round.
+fn contract<S: Scalar>(topology: &Topology, owner: &[u32], slots: usize) -> (MergeHistory<S>, Vec<Edge>) {
+    let known = topology.incoming().as_slice();
+    let mut moved: Vec<(Edge, u32)> = (0u32..)
+        .zip(known)
+        .filter_map(|(place, edge)| {
             // An edge belongs to the first slot of a node, as the node's own place.
             let (a, b) = (owner[edge.source as usize * slots], owner[edge.target as usize * slots]);
-            (a != DROPPED && b != DROPPED && a != b).then(|| Edge { source: a.min(b), target: a.max(b), ..*edge })
+            let moved = Edge { source: a.min(b), target: a.max(b), ..*edge };
+            (a != DROPPED && b != DROPPED && a != b).then_some((moved, place))
         })
         .collect();
-    edges.sort_by_key(|edge| (edge.source, edge.target, edge.kind));
-    edges.dedup_by(|later, first| {
-        let parallel = (later.source, later.target, later.kind) == (first.source, first.target, first.kind);
-        if parallel {
-            first.weight += later.weight;
-        }
-        parallel
-    });
-    edges
+    let key = |edge: &Edge| (edge.target, edge.source, edge.kind);
+    moved.sort_by_key(|(edge, _)| key(edge));
+    let (mut edges, mut starts): (Vec<Edge>, Vec<u32>) = (Vec::new(), vec![0]);
+    let places = moved.iter().map(|&(_, place)| place).collect();
+    for bundle in moved.chunk_by(|(a, _), (b, _)| key(a) == key(b)) {
+        let weight = bundle.iter().map(|(edge, _)| edge.weight).sum();
+        edges.push(Edge { weight, ..bundle[0].0 });
+        starts.push(starts[starts.len() - 1] + bundle.len() as u32);
+    }
+    (MergeHistory::from_compressed_rows(known.len(), starts, places, vec![S::one(); moved.len()]), edges)
 }
 
 impl<S: Scalar> Realised<S> {

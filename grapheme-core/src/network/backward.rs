@@ -1,8 +1,9 @@
 //! From the gradient of the morphed graphs to the gradient of every parameter.
 
+use super::forward::{StageTrace, pass_after};
 use super::{Closed, GraphTransformNet, MorphedGraph, Opened, Trace};
 use crate::graph::Topology;
-use crate::layers::{Layer, Pass};
+use crate::layers::Pass;
 use crate::medium::{Boundary, GradientMedium};
 use crate::morph::GatesGradient;
 use crate::scalar::Scalar;
@@ -15,6 +16,11 @@ pub struct Upstream<S> {
     pub gates: GatesGradient<S>,
     /// Gradient of the log probabilities of the labels: output nodes x outcomes.
     pub log_label: Array2<S>,
+    /// Gradient of the weights of the explicit edges, by place, where they are learned.
+    pub edge_weights: Option<Vec<S>>,
+    /// Graphs of which too little was left for what they should become, so that the loss has no gradient. What morphs before
+    /// the last merged of them is pulled apart: as if the loss were `-ln (1 - g)`, summed over those candidates.
+    pub unreachable: Vec<usize>,
 }
 
 /// The gradient at the last morph, where all closings of a batch meet.
@@ -24,6 +30,10 @@ pub struct Seam<S> {
     pub candidates: Array2<S>,
     /// Gradient of the gates.
     pub gates: GatesGradient<S>,
+    /// Gradient of the weights of the explicit edges that the morph reads, by place; none where they are not learned.
+    pub edge_weights: Vec<S>,
+    /// See [`Upstream::unreachable`].
+    pub unreachable: Vec<usize>,
 }
 
 impl<S: Scalar> Seam<S> {
@@ -31,7 +41,8 @@ impl<S: Scalar> Seam<S> {
     pub fn zeros(opened: &Opened<'_, S>) -> Self {
         let candidates = Array2::zeros(opened.candidates().dim());
         let gates = GatesGradient::zeros(candidates.nrows());
-        Self { candidates, gates }
+        let edge_weights = vec![S::zero(); opened.learned_edges()];
+        Self { candidates, gates, edge_weights, unreachable: Vec::new() }
     }
 
     /// `self += other`.
@@ -40,6 +51,8 @@ impl<S: Scalar> Seam<S> {
         let add = |to: &mut [S], from: &[S]| to.iter_mut().zip(from).for_each(|(to, &from)| *to += from);
         add(&mut self.gates.log_stay, &other.gates.log_stay);
         add(&mut self.gates.log_merge, &other.gates.log_merge);
+        add(&mut self.edge_weights, &other.edge_weights);
+        self.unreachable.extend_from_slice(&other.unreachable);
     }
 }
 
@@ -47,7 +60,24 @@ impl<S: Scalar> Upstream<S> {
     /// No gradient.
     pub fn zeros(morphed: &MorphedGraph<S>) -> Self {
         let gates = GatesGradient::zeros(morphed.gates.log_stay.len());
-        Self { gates, log_label: Array2::zeros(morphed.log_label.dim()) }
+        let edge_weights = morphed.edge_weights.as_ref().map(|weights| vec![S::zero(); weights.len()]);
+        let log_label = Array2::zeros(morphed.log_label.dim());
+        Self { gates, log_label, edge_weights, unreachable: Vec::new() }
+    }
+
+    /// Multiplies everything that belongs to one graph, for whoever weighs graphs.
+    pub fn scale_graph(&mut self, morphed: &MorphedGraph<S>, graph: usize, weight: S) {
+        for row in morphed.topology.range(graph) {
+            self.log_label.row_mut(row).mapv_inplace(|d| d * weight);
+        }
+        let candidates = &morphed.candidate_offsets[graph..graph + 2];
+        for c in candidates[0] as usize..candidates[1] as usize {
+            self.gates.log_stay[c] *= weight;
+            self.gates.log_merge[c] *= weight;
+        }
+        if let Some(edge_weights) = &mut self.edge_weights {
+            edge_weights[morphed.topology.places(graph)].iter_mut().for_each(|d| *d *= weight);
+        }
     }
 }
 
@@ -85,11 +115,15 @@ impl<S: Scalar> GraphTransformNet<S> {
         let mut dx = self.head.backward(head, morphed.log_label.view(), upstream.log_label, &mut grad.head);
         medium.cross(Boundary { index: self.layers() - 2 }, &morphed.topology, &mut dx, record);
         let mut gates = upstream.gates;
+        let mut edge_weights = vec![S::zero(); opened.learned_edges()];
         if let Some((_, realised)) = &realised {
             realised.add_gate_gradient(dx.view(), opened.candidates().view(), &mut gates);
             dx = realised.history.backward(dx.view());
+            if let Some(dweights) = upstream.edge_weights {
+                edge_weights = realised.edges.backward_values(&dweights);
+            }
         }
-        Seam { candidates: dx, gates }
+        Seam { candidates: dx, gates, edge_weights, unreachable: upstream.unreachable }
     }
 
     /// From the gradient of candidates and gates of the last morph down to the features, which is returned (n x d); adds
@@ -108,31 +142,38 @@ impl<S: Scalar> GraphTransformNet<S> {
             let boundary = boundaries.next().expect("one boundary a layer below the last morph");
             medium.cross(boundary, topology, gradient, record);
         };
-        let Seam { candidates: mut dx, gates } = seam;
+        let Seam { candidates: mut dx, gates, edge_weights: mut dweights, unreachable } = seam;
         let mut gates = Some(gates);
-        // The shape of what a stage leaves to the next; of the last one, its boundary is crossed already.
-        let mut above: Option<Topology> = None;
         for ((stage, trace), grad) in self.stages.iter().zip(stages).zip(&mut grad.stages).rev() {
-            let topology = trace.topology.as_ref().unwrap_or(batch.topology());
-            let pass = Pass { topology, dropout };
-            if let Some(above) = &above {
-                cross(above, &mut dx);
-            }
+            let StageTrace { wiring, mut rounds, morph, realised } = trace;
             // The loss reads the gates of the last morph alone.
-            let mut dgates = gates.take().unwrap_or_else(|| GatesGradient::zeros(trace.morph.targets.len()));
-            if let Some((_, realised)) = &trace.realised {
-                realised.add_gate_gradient(dx.view(), trace.morph.candidates.view(), &mut dgates);
+            let mut dgates = gates.take().unwrap_or_else(|| GatesGradient::zeros(morph.targets.len()));
+            // The last morph is not realised here, and its boundary is crossed already.
+            if let Some((plan, realised)) = &realised {
+                cross(&realised.topology, &mut dx);
+                realised.add_gate_gradient(dx.view(), morph.candidates.view(), &mut dgates);
                 dx = realised.history.backward(dx.view());
+                let pass = pass_after(wiring.as_ref(), &rounds, batch, dropout);
+                // Where edges are not learned before a morph they are not after it.
+                if pass.weights.is_some() {
+                    dweights = realised.edges.backward_values(&dweights);
+                }
+                let slots = morph.slots();
+                for nodes in unreachable.iter().map(|&graph| pass.topology.range(graph)) {
+                    let candidates = nodes.start * slots..nodes.end * slots;
+                    candidates.filter(|&c| !plan.stays[c]).for_each(|c| dgates.log_stay[c] -= S::one());
+                }
             }
-            dx = stage.morph.backward(trace.morph, dx.view(), &dgates, &mut grad.morph);
-            for ((round, cache), grad) in stage.rounds.iter().zip(trace.rounds).zip(&mut grad.rounds).rev() {
-                cross(topology, &mut dx);
-                dx = round.backward(cache, dx, pass, grad);
+            dx = stage.morph.backward(morph, dx.view(), &dgates, &mut grad.morph);
+            for (round, grad) in stage.rounds.iter().zip(&mut grad.rounds).rev() {
+                cross(pass_after(wiring.as_ref(), &rounds, batch, dropout).topology, &mut dx);
+                let Some(cache) = rounds.pop() else { break };
+                let pass = pass_after(wiring.as_ref(), &rounds, batch, dropout);
+                dx = round.backward(cache, dx, pass, &mut dweights, grad);
             }
-            above = trace.topology;
         }
         cross(batch.topology(), &mut dx);
-        self.embedding_dropout.apply(&mut dx, Pass { topology: batch.topology(), dropout });
+        self.embedding_dropout.apply(&mut dx, Pass { dropout, ..Pass::over(batch.topology()) });
         self.embedding.backward(batch, dx.view(), &mut grad.embedding);
         dx
     }

@@ -100,8 +100,12 @@ impl NetworkConfig {
         for (i, stage) in self.stages.iter().enumerate() {
             size(&format!("stages.{i}.slots"), stage.slots, 256)?;
             for (j, round) in stage.rounds.iter().enumerate() {
-                if let RoundKind::Gated { distance } | RoundKind::Plain { distance } = round {
-                    size(&format!("stages.{i}.rounds.{j}.distance"), *distance, 1 << 30)?;
+                match round {
+                    RoundKind::Gated { distance } | RoundKind::Plain { distance } => {
+                        size(&format!("stages.{i}.rounds.{j}.distance"), *distance, 1 << 30)?;
+                    }
+                    RoundKind::Edges { window } => size(&format!("stages.{i}.rounds.{j}.window"), *window, 1 << 10)?,
+                    RoundKind::Recurrent => {}
                 }
             }
         }
@@ -130,6 +134,7 @@ impl NetworkConfig {
         let round = |kind: &RoundKind| match kind {
             RoundKind::Gated { .. } | RoundKind::Plain { .. } => 7.0 * d * d,
             RoundKind::Recurrent => 18.0 * d * d,
+            RoundKind::Edges { .. } => 2.0 * d * (self.gate_rank + 1) as f64,
         };
         let stage = |stage: &StageConfig| {
             let rounds: f64 = stage.rounds.iter().map(round).sum();
@@ -149,7 +154,9 @@ mod tests {
     fn parameters_are_counted_before_they_are_allocated() {
         let mut config = NetworkConfig::tiny(50);
         config.width = 64;
-        config.stages.push(StageConfig { rounds: vec![RoundKind::Recurrent], slots: 3 });
+        config
+            .stages
+            .push(StageConfig { rounds: vec![RoundKind::Edges { window: 3 }, RoundKind::Recurrent], slots: 3 });
         let found = param::count(&GraphTransformNet::<f32>::new(&config, 1).unwrap()) as f64;
         let share = config.weights() / found;
         assert!((0.95..1.0).contains(&share), "{} of {found}", config.weights());

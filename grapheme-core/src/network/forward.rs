@@ -2,11 +2,14 @@
 
 use super::{GraphTransformNet, Stage};
 use crate::graph::{GraphBatch, Topology, TopologyError};
-use crate::layers::{DropoutKeys, Layer, Pass, RoundCache, ShapeError};
+use crate::layers::{DropoutKeys, Pass, RoundCache, ShapeError};
 use crate::medium::{Boundary, Detour};
-use crate::morph::{Gates, HeadCache, HistoryError, MergeHistory, MorphCache, Plan, Realised, realise};
+use crate::morph::{
+    EdgeError, Gates, HeadCache, HistoryError, MergeHistory, MorphCache, Plan, Realised, Wiring, realise,
+};
 use crate::scalar::Scalar;
 use ndarray::Array2;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// How the last morph closes. Both ways read the same gates and the same label head.
@@ -26,7 +29,8 @@ pub struct ForwardOptions<'a> {
     pub closing: Closing,
     /// Random numbers of a training pass; `None` switches dropout off.
     pub dropout: Option<&'a DropoutKeys>,
-    /// Plans to carry out, one for each realised morph in order, instead of the most probable choices.
+    /// Plans to carry out, one for each rewriting of edges and each realised morph, in the order of the layers, instead of the
+    /// most probable choices.
     pub plans: Option<&'a [Plan]>,
 }
 
@@ -51,11 +55,11 @@ pub enum ForwardError {
     /// A morph made a graph that is none.
     #[error(transparent)]
     Topology(#[from] TopologyError),
-    /// The given plans are not one choice for each candidate of each realised morph.
-    #[error("realised morph {morph}: expected a plan of {expected} choices, found {found}")]
+    /// The given plans are not one choice for each candidate of each morph.
+    #[error("plan {place}: expected {expected} choices, found {found}")]
     Plan {
-        /// Which realised morph, from 0.
-        morph: usize,
+        /// Which plan, from 0.
+        place: usize,
         /// Its number of candidates.
         expected: usize,
         /// The choices found.
@@ -70,12 +74,17 @@ pub struct MorphedGraph<S> {
     pub closing: Closing,
     /// The output nodes: those that stayed, or all candidates.
     pub topology: Topology,
+    /// The weights of its explicit edges, by place, where a layer has learned them.
+    pub edge_weights: Option<Vec<S>>,
     /// For each output node, the node of the input batch that it descends from.
     pub origin: Vec<u32>,
     /// For each output node, its candidate in the last morph.
     pub kept: Vec<u32>,
     /// For each candidate of the last morph, the node of the input batch that it descends from.
     pub candidate_origin: Vec<u32>,
+    /// Of which nodes of the input batch each node was made that the last morph reads: the histories of all morphs before it,
+    /// composed. `None` where it is the only morph, which reads the nodes of the batch.
+    pub made_of: Option<Arc<MergeHistory<S>>>,
     /// Where the candidates of each graph begin, and at last their number.
     pub candidate_offsets: Vec<u32>,
     /// The gates of the candidates of the last morph.
@@ -98,6 +107,8 @@ pub struct Opened<'a, S: Scalar> {
     pub(super) stages: Vec<StageTrace<S>>,
     /// For each node that the last morph reads, the node of the batch that it descends from.
     origin: Vec<u32>,
+    /// For each of these, all nodes that it was made of; `None` where the last morph is the only one.
+    made_of: Option<Arc<MergeHistory<S>>>,
     detour: Option<&'a dyn Detour<S>>,
 }
 
@@ -117,11 +128,29 @@ pub enum Choice<'a> {
 }
 
 pub(super) struct StageTrace<S> {
-    /// The shape before the morph; `None` for the shape of the batch.
-    pub(super) topology: Option<Topology>,
+    /// What the first round reads; `None` for the shape of the batch.
+    pub(super) wiring: Option<Wiring<S>>,
     pub(super) rounds: Vec<RoundCache<S>>,
     pub(super) morph: MorphCache<S>,
     pub(super) realised: Option<(Plan, Realised<S>)>,
+}
+
+impl<S: Scalar> StageTrace<S> {
+    /// How the rows are joined that leave the first so many rounds.
+    pub(super) fn pass<'a>(
+        &'a self,
+        rounds: usize,
+        batch: &'a GraphBatch,
+        dropout: Option<&'a DropoutKeys>,
+    ) -> Pass<'a, S> {
+        pass_after(self.wiring.as_ref(), &self.rounds[..rounds], batch, dropout)
+    }
+
+    /// The plans of its layers, in order.
+    fn plans(&self) -> impl Iterator<Item = &Plan> {
+        let edges = self.rounds.iter().filter_map(RoundCache::plan);
+        edges.chain(self.realised.as_ref().map(|(plan, _)| plan))
+    }
 }
 
 impl<S: Scalar> Opened<'_, S> {
@@ -143,12 +172,21 @@ impl<S: Scalar> Opened<'_, S> {
 
     /// The shape that the last morph reads.
     pub fn topology(&self) -> &Topology {
-        self.last().topology.as_ref().unwrap_or(self.batch.topology())
+        self.pass().topology
     }
 
-    /// The plans of the morphs before the last, in order.
+    /// The plans of everything before the choices of the last morph, in order.
     pub fn plans(&self) -> Vec<Plan> {
-        self.stages.iter().filter_map(|stage| stage.realised.as_ref().map(|(plan, _)| plan.clone())).collect()
+        self.stages.iter().flat_map(StageTrace::plans).cloned().collect()
+    }
+
+    /// How many of the explicit edges that the last morph reads have learned weights: all or none.
+    pub(super) fn learned_edges(&self) -> usize {
+        self.pass().weights.map_or(0, <[S]>::len)
+    }
+
+    fn pass(&self) -> Pass<'_, S> {
+        self.last().pass(self.last().rounds.len(), self.batch, self.dropout)
     }
 
     pub(super) fn last(&self) -> &StageTrace<S> {
@@ -166,7 +204,7 @@ impl<'a, S: Scalar> Trace<'a, S> {
         Self { opened, closed }
     }
 
-    /// The plans of the realised morphs, in order: what a later pass needs to make the same choices.
+    /// The plans of all rewritings of edges and all realised morphs, in order: what a later pass needs to make the same choices.
     pub fn plans(&self) -> Vec<Plan> {
         let mut plans = self.opened.plans();
         plans.extend(self.closed.realised.iter().map(|(plan, _)| plan.clone()));
@@ -181,7 +219,18 @@ impl<'a, S: Scalar> Trace<'a, S> {
         stages.chain(self.closed.realised.as_ref().map(|(_, realised)| &realised.history))
     }
 
-    /// All histories composed: which nodes of the batch made each output node. Layers between morphs are passed over.
+    /// The histories of the edges: for each rewriting, from its candidates to the edges that were there afterwards, and for
+    /// each merge, from the edges of before to those that they were added up to.
+    pub fn edge_histories(&self) -> impl Iterator<Item = &MergeHistory<S>> {
+        let stages = self.opened.stages.iter().flat_map(|stage| {
+            let rewired = stage.rounds.iter().filter_map(RoundCache::edge_history);
+            rewired.chain(stage.realised.as_ref().map(|(_, realised)| &realised.edges))
+        });
+        stages.chain(self.closed.realised.as_ref().map(|(_, realised)| &realised.edges))
+    }
+
+    /// All histories composed, from the first split to the last closing: which nodes of the batch made each output node.
+    /// Layers between morphs are passed over.
     ///
     /// # Errors
     /// Never for a trace of [`GraphTransformNet::forward`], whose histories follow each other.
@@ -236,7 +285,7 @@ impl<S: Scalar> GraphTransformNet<S> {
                 Choice::Taken(&plan)
             }
             (Closing::Realised, Some(given)) => {
-                plan = given.get(self.stages.len() - 1).cloned().unwrap_or_default();
+                plan = given.get(opened.plans().len()).cloned().unwrap_or_default();
                 Choice::Taken(&plan)
             }
         };
@@ -284,31 +333,35 @@ impl<S: Scalar> GraphTransformNet<S> {
             }
         };
         ShapeError::check("features", &x, [batch.nodes(), self.embedding.table.ncols()])?;
-        self.embedding_dropout.apply(&mut x, Pass { topology: batch.topology(), dropout });
+        let mut wiring: Option<Wiring<S>> = None;
+        self.embedding_dropout.apply(&mut x, Pass { dropout, ..Pass::over(batch.topology()) });
+        let mut choices = Choices { given: options.plans, taken: 0 };
         let mut stages = Vec::with_capacity(self.stages.len());
-        // The shape and the origins of the nodes that a stage reads; no shape stands for that of the batch.
-        let mut shape: Option<Topology> = None;
+        // The origins of the nodes that a stage reads.
         let mut origin: Vec<u32> = (0..batch.nodes() as u32).collect();
+        let mut made_of: Option<MergeHistory<S>> = None;
         loop {
             let stage = &self.stages[stages.len()];
-            let topology = shape.take();
-            let current = topology.as_ref().unwrap_or(batch.topology());
-            cross(current, &mut x);
-            let (rounds, morph) = stage.forward(x, Pass { topology: current, dropout }, &mut cross)?;
+            cross(wiring.as_ref().map_or(batch.topology(), |wiring| &wiring.topology), &mut x);
+            let mut trace = stage.forward(x, wiring.take(), batch, dropout, &mut choices, &mut cross)?;
             if stages.len() + 1 == self.stages.len() {
-                stages.push(StageTrace { topology, rounds, morph, realised: None });
-                return Ok(Opened { batch, dropout, stages, origin, detour });
+                stages.push(trace);
+                return Ok(Opened { batch, dropout, stages, origin, detour, made_of: made_of.map(Arc::new) });
             }
-            let plan = match options.plans {
-                None => Plan::most_probable(&morph.gates),
-                Some(given) => given.get(stages.len()).cloned().unwrap_or_default(),
-            };
-            let outcome = carry_out(&plan, &morph.gates, &morph, current, stages.len())?;
-            x = outcome.history.forward(morph.candidates.view());
-            let slots = morph.slots() as u32;
+            let place = choices.taken;
+            let plan = choices.next().cloned().unwrap_or_else(|| Plan::most_probable(&trace.morph.gates));
+            let pass = trace.pass(trace.rounds.len(), batch, dropout);
+            let outcome = carry_out(&plan, &trace.morph.gates, &trace.morph, pass.topology, place)?;
+            x = outcome.history.forward(trace.morph.candidates.view());
+            let slots = trace.morph.slots() as u32;
             origin = outcome.kept.iter().map(|&c| origin[(c / slots) as usize]).collect();
-            shape = Some(outcome.topology.clone());
-            stages.push(StageTrace { topology, rounds, morph, realised: Some((plan, outcome)) });
+            let weights = pass.weights.map(|weights| outcome.edges.forward_values(weights));
+            wiring = Some(Wiring { topology: outcome.topology.clone(), weights });
+            let split = &trace.morph.split;
+            let candidates = made_of.map_or_else(|| split.without_vectors(), |earlier| earlier.compose(split));
+            made_of = Some(candidates.compose(&outcome.history));
+            trace.realised = Some((plan, outcome));
+            stages.push(trace);
         }
     }
 
@@ -325,10 +378,12 @@ impl<S: Scalar> GraphTransformNet<S> {
         gates: &Gates<S>,
         choice: Choice<'_>,
     ) -> Result<(MorphedGraph<S>, Closed<S>), ForwardError> {
-        let (morph, current, slots) = (&opened.last().morph, opened.topology(), opened.slots());
+        let (morph, pass, slots) = (&opened.last().morph, opened.pass(), opened.slots());
+        let current = pass.topology;
         let node_origin = |candidate: u32| opened.origin[candidate as usize / slots];
         let candidate_origin: Vec<u32> = (0..morph.targets.len() as u32).map(node_origin).collect();
         let candidate_offsets: Vec<u32> = current.offsets().iter().map(|&o| o * slots as u32).collect();
+        let mut edge_weights = None;
         let (realised, closing, topology, mut x, kept) = match choice {
             Choice::Open => {
                 let topology = Topology::chains(candidate_offsets.windows(2).map(|o| (o[1] - o[0]) as usize))?;
@@ -336,7 +391,8 @@ impl<S: Scalar> GraphTransformNet<S> {
                 (None, Closing::Marginalised, topology, morph.candidates.clone(), kept)
             }
             Choice::Taken(plan) => {
-                let outcome = carry_out(plan, gates, morph, current, self.stages.len() - 1)?;
+                let outcome = carry_out(plan, gates, morph, current, opened.plans().len())?;
+                edge_weights = pass.weights.map(|weights| outcome.edges.forward_values(weights));
                 let x = outcome.history.forward(morph.candidates.view());
                 let (topology, kept) = (outcome.topology.clone(), outcome.kept.clone());
                 (Some((plan.clone(), outcome)), Closing::Realised, topology, x, kept)
@@ -351,9 +407,11 @@ impl<S: Scalar> GraphTransformNet<S> {
         let morphed = MorphedGraph {
             closing,
             topology,
+            edge_weights,
             origin,
             kept,
             candidate_origin,
+            made_of: opened.made_of.clone(),
             candidate_offsets,
             gates: gates.clone(),
             log_label,
@@ -372,25 +430,63 @@ fn carry_out<S: Scalar>(
 ) -> Result<Realised<S>, ForwardError> {
     let (expected, found) = (morph.targets.len(), plan.stays.len());
     if found != expected {
-        return Err(ForwardError::Plan { morph: place, expected, found });
+        return Err(ForwardError::Plan { place, expected, found });
     }
     Ok(realise(plan, gates, &morph.targets, topology, morph.slots())?)
+}
+
+/// How rows are joined that were joined by `wiring`, or as in the batch, and have gone through `rounds`.
+pub(super) fn pass_after<'a, S: Scalar>(
+    wiring: Option<&'a Wiring<S>>,
+    rounds: &'a [RoundCache<S>],
+    batch: &'a GraphBatch,
+    dropout: Option<&'a DropoutKeys>,
+) -> Pass<'a, S> {
+    match rounds.iter().rev().find_map(RoundCache::wiring).or(wiring) {
+        Some(wiring) => wiring.pass(dropout),
+        None => Pass { dropout, ..Pass::over(batch.topology()) },
+    }
+}
+
+/// Given plans, in the order of the layers that ask for them.
+struct Choices<'a> {
+    given: Option<&'a [Plan]>,
+    taken: usize,
+}
+
+impl<'a> Choices<'a> {
+    /// The next plan. `None` where none are given; where too few are, one that fits nothing.
+    fn next(&mut self) -> Option<&'a Plan> {
+        static MISSING: Plan = Plan { stays: Vec::new() };
+        self.taken += 1;
+        self.given.map(|given| given.get(self.taken - 1).unwrap_or(&MISSING))
+    }
 }
 
 impl<S: Scalar> Stage<S> {
     fn forward(
         &self,
         mut x: Array2<S>,
-        pass: Pass<'_>,
+        wiring: Option<Wiring<S>>,
+        batch: &GraphBatch,
+        dropout: Option<&DropoutKeys>,
+        choices: &mut Choices<'_>,
         cross: &mut impl FnMut(&Topology, &mut Array2<S>),
-    ) -> Result<(Vec<RoundCache<S>>, MorphCache<S>), ShapeError> {
-        let mut caches = Vec::with_capacity(self.rounds.len());
+    ) -> Result<StageTrace<S>, ForwardError> {
+        let mut rounds: Vec<RoundCache<S>> = Vec::with_capacity(self.rounds.len());
         for round in &self.rounds {
-            let (y, cache) = round.forward(x, pass)?;
+            let pass = pass_after(wiring.as_ref(), &rounds, batch, dropout);
+            let plan = if round.rewrites() { choices.next() } else { None };
+            let (y, cache) = round.forward(x, pass, plan).map_err(|error| match error {
+                EdgeError::Shape(error) => error.into(),
+                EdgeError::Topology(error) => error.into(),
+                EdgeError::Plan { expected, found } => ForwardError::Plan { place: choices.taken - 1, expected, found },
+            })?;
             x = y;
-            cross(pass.topology, &mut x);
-            caches.push(cache);
+            rounds.push(cache);
+            cross(pass_after(wiring.as_ref(), &rounds, batch, dropout).topology, &mut x);
         }
-        Ok((caches, self.morph.forward(x, pass.topology)?))
+        let morph = self.morph.forward(x, pass_after(wiring.as_ref(), &rounds, batch, dropout).topology)?;
+        Ok(StageTrace { wiring, rounds, morph, realised: None })
     }
 }

@@ -76,7 +76,8 @@ impl<S: Scalar> GraphTransformNet<S> {
         let stages = config.stages.iter().enumerate().map(|(i, stage)| {
             let mut stream = stream.fork(i as u64 + 1);
             let mut messages = || dropout(config.dropout, config.isolation);
-            let rounds = stage.rounds.iter().map(|&kind| Round::new(kind, d, messages(), &mut stream)).collect();
+            let gate = (config.gate_rank, config.temperature);
+            let rounds = stage.rounds.iter().map(|&kind| Round::new(kind, d, gate, messages(), &mut stream)).collect();
             let morph = Morph::new(d, stage.slots, config.gate_rank, config.temperature, &mut stream);
             Stage { rounds, morph }
         });

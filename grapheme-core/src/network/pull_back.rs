@@ -2,7 +2,7 @@
 
 use super::{GraphTransformNet, MorphedGraph, Opened, Trace};
 use crate::graph::Topology;
-use crate::layers::{Layer, Pass, Recurrence, Round, RoundCache};
+use crate::layers::{Pass, Recurrence, Round, RoundCache};
 use crate::morph::GatesGradient;
 use crate::scalar::Scalar;
 use ndarray::Array2;
@@ -10,34 +10,38 @@ use ndarray::Array2;
 impl<S: Scalar> GraphTransformNet<S> {
     /// The gradient of the input of layer `layer` (see [`layer_names`](Self::layer_names)) for the gradient `dy` of its
     /// output; adds the gradient of the layer's parameters into `grad`. `gates` is what reaches the gates of a morph from
-    /// above beside `dy`: the loss's for the last morph, zeros for the others.
+    /// above beside `dy`: the loss's for the last morph, zeros for the others. `dweights` is the gradient of the weights of the
+    /// edges that join the output's rows, where they are learned, and becomes that of the edges that join the input's: it
+    /// starts as the loss's ([`Upstream::edge_weights`](super::Upstream)), or empty.
     ///
-    /// From the last layer to the first, with `dy` each time what the call before returned, this is
-    /// [`backward`](Self::backward) in a vacuum, to the bit. It is linear in `(dy, gates)`, and the trace stays whole, so it
-    /// can be asked again, with one row of `dy` alone for instance; each call copies the layer's cache.
+    /// From the last layer to the first, with `dy` and `dweights` each time what the call before left, this is
+    /// [`backward`](Self::backward) in a vacuum, to the bit. It is linear in `(dy, gates, dweights)`, and the trace
+    /// stays whole, so it can be asked again, with one row of `dy` alone for instance; each call copies the layer's cache.
     ///
     /// # Panics
     /// If there is no such layer, or `dy` has not the shape of its output.
     pub fn pull_back(
         &self,
-        trace: &Trace<'_, S>,
-        morphed: &MorphedGraph<S>,
+        (trace, morphed): (&Trace<'_, S>, &MorphedGraph<S>),
         layer: usize,
         mut dy: Array2<S>,
         gates: Option<&GatesGradient<S>>,
+        dweights: &mut Vec<S>,
         grad: &mut Self,
     ) -> Array2<S> {
         let Trace { opened: Opened { batch, dropout, stages, .. }, closed } = trace;
         let Some(mut below) = layer.checked_sub(1) else {
-            self.embedding_dropout.apply(&mut dy, Pass { topology: batch.topology(), dropout: *dropout });
+            self.embedding_dropout.apply(&mut dy, Pass { dropout: *dropout, ..Pass::over(batch.topology()) });
             self.embedding.backward(batch, dy.view(), &mut grad.embedding);
             return dy;
         };
         for (s, ((stage, trace), grad)) in self.stages.iter().zip(stages).zip(&mut grad.stages).enumerate() {
-            let topology = trace.topology.as_ref().unwrap_or(batch.topology());
             if below < stage.rounds.len() {
-                let pass = Pass { topology, dropout: *dropout };
-                return stage.rounds[below].backward(trace.rounds[below].clone(), dy, pass, &mut grad.rounds[below]);
+                // Whoever begins in the middle brings no gradient for the weights of edges, but may find one.
+                let learned = trace.pass(below + 1, batch, *dropout).weights.map_or(0, <[S]>::len);
+                dweights.resize(learned, S::zero());
+                let (cache, pass) = (trace.rounds[below].clone(), trace.pass(below, batch, *dropout));
+                return stage.rounds[below].backward(cache, dy, pass, dweights, &mut grad.rounds[below]);
             }
             if below == stage.rounds.len() {
                 let zeros = || GatesGradient::zeros(trace.morph.targets.len());
@@ -48,6 +52,10 @@ impl<S: Scalar> GraphTransformNet<S> {
                     realised.add_gate_gradient(dy.view(), trace.morph.candidates.view(), &mut dgates);
                     dy = realised.history.backward(dy.view());
                 }
+                let learned = trace.pass(below, batch, *dropout).weights.map_or(0, <[S]>::len);
+                let seen = realised.as_ref().filter(|_| learned > 0 && !dweights.is_empty());
+                *dweights = seen
+                    .map_or_else(|| vec![S::zero(); learned], |(_, realised)| realised.edges.backward_values(dweights));
                 return stage.morph.backward(trace.morph.clone(), dy.view(), &dgates, &mut grad.morph);
             }
             below -= stage.rounds.len() + 1;
@@ -67,8 +75,7 @@ impl<S: Scalar> GraphTransformNet<S> {
             if let (Some(Round::Recurrent(round)), Some(RoundCache::Recurrent(cache))) =
                 (stage.rounds.get(inside), trace.rounds.get(inside))
             {
-                let topology = trace.topology.as_ref().unwrap_or(batch.topology());
-                return Some(Recurrence { round, cache, pass: Pass { topology, dropout: *dropout } });
+                return Some(Recurrence { round, cache, pass: trace.pass(inside, batch, *dropout) });
             }
             first += stage.rounds.len() + 1;
         }
@@ -79,15 +86,16 @@ impl<S: Scalar> GraphTransformNet<S> {
 impl<S: Scalar> Trace<'_, S> {
     /// Who is joined to whom among the rows that leave layer `layer` upwards, the head excepted.
     pub fn topology<'a>(&'a self, morphed: &'a MorphedGraph<S>, layer: usize) -> &'a Topology {
+        let Opened { batch, dropout, stages, .. } = &self.opened;
         let mut first = 1;
-        for (i, stage) in self.opened.stages.iter().enumerate() {
+        for (i, stage) in stages.iter().enumerate() {
             let morph = first + stage.rounds.len();
             if layer < morph {
-                return stage.topology.as_ref().unwrap_or(self.opened.batch.topology());
+                return stage.pass((layer + 1).saturating_sub(first), batch, *dropout).topology;
             }
             if layer == morph {
-                let above = self.opened.stages.get(i + 1).and_then(|next| next.topology.as_ref());
-                return above.unwrap_or(&morphed.topology);
+                let above = stages.get(i + 1).and_then(|next| next.wiring.as_ref());
+                return above.map_or(&morphed.topology, |above| &above.topology);
             }
             first = morph + 1;
         }

@@ -18,7 +18,7 @@ pub use random::Sampled;
 use crate::media::FrozenStack;
 use crate::media::rows::dot;
 use crate::medium::{Frozen, Leaving, Medium, Record};
-use grapheme_core::layers::Way;
+use grapheme_core::layers::{Round, Way};
 use grapheme_core::morph::GatesGradient;
 use grapheme_core::network::{MorphedGraph, Trace, Upstream};
 use grapheme_core::{GraphTransformNet, Scalar, param};
@@ -95,13 +95,18 @@ pub enum TraceError {
         /// Those of the medium.
         found: usize,
     },
+    /// A network that rewrites edges.
+    #[error(
+        "the network rewrites edges, whose weights are a way for gradients beside its nodes: rays follow nodes alone"
+    )]
+    Edges,
 }
 
 impl<'a, S: Scalar> Tracer<'a, S> {
     /// A tracer for the gradient of a loss whose derivatives are `upstream`. Takes one backward pass, to see what media do.
     ///
     /// # Errors
-    /// [`TraceError::OtherNetwork`].
+    /// [`TraceError::OtherNetwork`], [`TraceError::Edges`].
     pub fn new(
         net: &'a GraphTransformNet<S>,
         trace: &'a Trace<'a, S>,
@@ -109,6 +114,9 @@ impl<'a, S: Scalar> Tracer<'a, S> {
         upstream: &'a Upstream<S>,
         medium: &'a Medium<S>,
     ) -> Result<Self, TraceError> {
+        if net.stages.iter().flat_map(|stage| &stage.rounds).any(Round::rewrites) {
+            return Err(TraceError::Edges);
+        }
         let layers = net.layer_names().len();
         let (expected, found) = (layers - 1, medium.surfaces.len());
         if expected != found {
@@ -242,7 +250,14 @@ impl<'a, S: Scalar> Tracer<'a, S> {
         } else {
             one_row(rows, node, &ray.vector)
         };
-        let dx = self.net.pull_back(self.trace, self.morphed, layer, dy.clone(), told.as_ref(), &mut self.unread);
+        let dx = self.net.pull_back(
+            (self.trace, self.morphed),
+            layer,
+            dy.clone(),
+            told.as_ref(),
+            &mut Vec::new(),
+            &mut self.unread,
+        );
         (dy, dx)
     }
 

@@ -1,6 +1,6 @@
 //! Uses a trained model.
 
-use crate::data::Lines;
+use crate::data::{GraphForm, Lines};
 use crate::ensemble::{Answer, Ensemble};
 use crate::explain::{Explanation, svg};
 use crate::file::{self, FileError};
@@ -40,6 +40,9 @@ struct Cli {
     /// Show what became of each node: merged, split, relabelled, and how sure the model is
     #[arg(long)]
     explain: bool,
+    /// One more column: the text in the runs of graphemes that became one node, as the first member of the run merges them
+    #[arg(long)]
+    patterns: bool,
     /// Draw what became of each text into an SVG file
     #[arg(long, value_name = "FILE", requires = "texts")]
     explain_svg: Option<PathBuf>,
@@ -53,6 +56,7 @@ Examples:
   infer --run runs/hun alma
   infer --run runs/hun --explain alma
   infer --run runs/hun --explain-svg alma.svg alma körte
+  infer --run runs/hun --patterns gyöngy
   infer --run runs/hun --nbest 5 --scores alma
   infer --run runs/hun < words.txt > lexicon.tsv";
 
@@ -73,12 +77,18 @@ pub fn main() -> ExitCode {
 
 fn infer(cli: &Cli) -> Result<()> {
     let model = Ensemble::load(&cli.run)?;
+    let form = model.members()[0].spec.graph;
+    ensure!(
+        !cli.patterns || form == GraphForm::Path,
+        "--patterns: the run reads texts as trees, which have no runs; leave it out"
+    );
     let session = Session {
         model,
         lanes: Lanes::new(usize::from(cli.threads))?,
         explain: cli.explain,
         nbest: usize::from(cli.nbest),
         scores: cli.scores,
+        patterns: cli.patterns,
     };
     if cli.texts.is_empty() {
         return session.stream();
@@ -99,6 +109,7 @@ struct Session {
     model: Ensemble,
     nbest: usize,
     scores: bool,
+    patterns: bool,
     lanes: Lanes<GraphTransformNet<f32>>,
     explain: bool,
 }
@@ -171,10 +182,15 @@ impl Session {
 
     /// A row for each proposal, the best first.
     fn rows(&self, out: &mut String, text: &str, answer: &Answer) -> Result<()> {
+        let patterns = self.patterns.then(|| self.model.members()[0].patterns(text)).transpose()?;
         for proposal in &answer.proposals {
             write!(out, "{}\t{}", cell(text), cell(&proposal.text))?;
             if self.scores {
                 write!(out, "\t{:.4}\t{:.4}", proposal.confidence, proposal.log_probability)?;
+            }
+            if let Some(graph) = &patterns {
+                let runs: Vec<&str> = graph.nodes().map(|(_, node)| node.label()).collect();
+                write!(out, "\t{}", cell(&runs.join(" ")))?;
             }
             out.push('\n');
         }

@@ -34,7 +34,7 @@ struct Cli {
     /// Networks a combination
     #[arg(long, default_value_t = Settings::default().seeds, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
-    /// The first seed; the inputs turn with it: texts, texts with a window, branched graphs
+    /// The first seed; the inputs turn with it: texts, texts with a window, branched graphs, trees, patterns
     #[arg(long, default_value_t = Settings::default().seed)]
     seed: u64,
     /// Threads, 0 for one a core; they change the time and nothing else

@@ -84,6 +84,7 @@ Examples:
   train --data data/generated --epochs 100 --out runs/a  a folder, longer
   train --graph tree --out runs/trees                    expressions as trees
   train --train a.tsv --dev b.tsv --members 3            three models that are used as one
+  train --train a.tsv --dev b.tsv --morphs 2 --edges     two morphs, with learned edges
   train --data data/generated --optics optics.json       through media; {} in the file only watches
   train --optics '{\"layers\": [{\"diffusion\": 0.1}]}'    the same, on the command line
   train --train a.tsv --dev b.tsv --dry-run              units, labels, unreachable examples, expected time
@@ -241,8 +242,12 @@ fn summary(prepared: &Prepared) -> String {
     let (model, training) = (&prepared.config.model, &prepared.config.training);
     let rounds = model.network.stages.iter().flat_map(|stage| &stage.rounds);
     let recurrent = rounds.clone().filter(|round| matches!(round, RoundKind::Recurrent)).count();
-    let gated = rounds.count() - recurrent;
-    format!("{gated} gated and {recurrent} recurrent rounds, labels are {}, seed {}", model.units, training.seed)
+    let edges = rounds.clone().filter(|round| matches!(round, RoundKind::Edges { .. })).count();
+    let gated = rounds.count() - recurrent - edges;
+    let morphs = model.network.stages.len();
+    let more =
+        if (morphs, edges) == (1, 0) { String::new() } else { format!(" and {morphs} morphs, {edges} of edges") };
+    format!("{gated} gated and {recurrent} recurrent rounds{more}, labels are {}, seed {}", model.units, training.seed)
 }
 
 /// The settings that were given with --resume, where those of the run count.

@@ -206,15 +206,9 @@ impl<'a, S: Scalar> Judge<'a, S> {
             let (loss, score): (Vec<f64>, Vec<f64>) = table.iter().enumerate().map(of).unzip();
             let (morphed, closed) = self.net.close(&self.opened, self.opened.gates(), Choice::Taken(&plan))?;
             let mut upstream = self.objective.assess(self.task, &morphed)?.upstream;
+            upstream.unreachable.clear();
             for (graph, &weight) in loss.iter().enumerate() {
-                let weight = S::lit(weight);
-                for row in morphed.topology.range(graph) {
-                    upstream.log_label.row_mut(row).mapv_inplace(|d| d * weight);
-                }
-                for c in self.opened.range(graph) {
-                    upstream.gates.log_stay[c] *= weight;
-                    upstream.gates.log_merge[c] *= weight;
-                }
+                upstream.scale_graph(&morphed, graph, S::lit(weight));
             }
             let score: Vec<S> = score.into_iter().map(S::lit).collect();
             seam.add(&self.net.close_backward(&self.opened, (&morphed, closed), upstream, &Vacuum, &mut (), grad));

@@ -31,7 +31,7 @@ use crate::loss::LossError;
 use crate::objective::{Objective, Task};
 use grapheme_core::layers::DropoutKeys;
 use grapheme_core::morph::{Gates, GatesGradient, Plan};
-use grapheme_core::network::{Choice, Closing, ForwardError, ForwardOptions, Opened, Seam, Trace};
+use grapheme_core::network::{Choice, Closing, ForwardError, ForwardOptions, Opened, Trace};
 use grapheme_core::{Detour, GradientMedium, GraphTransformNet, Scalar};
 use ndarray::Array2;
 use thiserror::Error;
@@ -39,7 +39,8 @@ use thiserror::Error;
 /// What an estimator returns besides the gradient.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate<S> {
-    /// The loss of each graph; infinite where its target cannot be reached, and then it gave no gradient.
+    /// The loss of each graph; infinite where its target cannot be reached, and then it gave no gradient, except that morphs
+    /// before the last merge less of it.
     pub losses: Vec<f64>,
     /// How many alignments did not converge.
     pub unconverged: usize,
@@ -168,11 +169,10 @@ fn through_other_gates<S: Scalar, M: GradientMedium<S>>(
     let (morphed, closed) = net.close(&opened, &gates, choice)?;
     let assessment = objective.assess(task, &morphed)?;
     let Crossing { medium, record, .. } = pass;
-    let Seam { candidates, gates } =
-        net.close_backward(&opened, (&morphed, closed), assessment.upstream, medium, record, grad);
-    let gates = hand_on(gates, opened.gates());
+    let mut seam = net.close_backward(&opened, (&morphed, closed), assessment.upstream, medium, record, grad);
+    seam.gates = hand_on(seam.gates, opened.gates());
     let earlier = opened.plans();
-    net.open_backward(opened, Seam { candidates, gates }, medium, record, grad);
+    net.open_backward(opened, seam, medium, record, grad);
     Ok(Estimate { losses: assessment.losses, unconverged: assessment.unconverged, earlier, held })
 }
 

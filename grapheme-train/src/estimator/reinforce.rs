@@ -124,7 +124,8 @@ pub(super) fn add_score<S: Scalar>(plan: &Plan, opened: &Opened<'_, S>, weights:
 /// Multiplies what goes up into the network.
 pub(super) fn scale<S: Scalar>(upstream: &mut Upstream<S>, factor: S) {
     upstream.log_label *= factor;
-    upstream.gates.log_stay.iter_mut().chain(&mut upstream.gates.log_merge).for_each(|d| *d *= factor);
+    let gates = upstream.gates.log_stay.iter_mut().chain(&mut upstream.gates.log_merge);
+    gates.chain(upstream.edge_weights.iter_mut().flatten()).for_each(|d| *d *= factor);
 }
 
 /// The mean of a graph's candidates; zero where it has none left.

@@ -1,6 +1,6 @@
 //! The recurrence backwards, one node at a time, for whoever follows single rays.
 
-use super::{Lstm, LstmCache, RecurrentCache, RecurrentRound, row};
+use super::{Lstm, LstmCache, Predecessor, RecurrentCache, RecurrentRound, row};
 use crate::layers::{LayerNorm, Linear, Pass, tanh};
 use crate::scalar::Scalar;
 use ndarray::{Array1, Array2};
@@ -21,7 +21,7 @@ pub enum Way {
 pub struct Recurrence<'a, S> {
     pub(crate) round: &'a RecurrentRound<S>,
     pub(crate) cache: &'a RecurrentCache<S>,
-    pub(crate) pass: Pass<'a>,
+    pub(crate) pass: Pass<'a, S>,
 }
 
 /// Where the gradient of one state goes.
@@ -58,10 +58,9 @@ impl<S: Scalar> Recurrence<'_, S> {
         dh.row_mut(node).assign(&lstm.input.weight.dot(&dgates));
         let dx = self.round.norm.backward(&self.cache.norm, dh, &mut LayerNorm::new(d));
         let dhidden = lstm.state.dot(&dgates);
-        let before = cache.schedule.predecessors(visit).map(|(before, weight)| {
-            let weight = S::lit(f64::from(weight));
+        let before = cache.schedule.predecessors(visit).iter().map(|&Predecessor { before, weight, .. }| {
             let state = dhidden.iter().chain(&dcell).map(|&x| weight * x).collect();
-            (cache.schedule.nodes[before] as usize, state)
+            (cache.schedule.nodes[before as usize] as usize, state)
         });
         Step { dx: dx.row(node).to_vec(), before: before.collect() }
     }

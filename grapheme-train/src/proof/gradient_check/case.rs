@@ -49,6 +49,10 @@ pub enum Layers {
     Recurrent,
     /// Two stages: a gated round and a morph, which is realised, then a recurrent round and the closing morph.
     TwoStages,
+    /// A gated round between two rounds that rewrite edges: the first weighs its messages, the second the edges of the output.
+    Edges,
+    /// Three morphs. Edges are rewritten before the second and read by a recurrent round after it, so their ends merge between.
+    ThreeMorphs,
 }
 
 /// The inputs. They take turns from seed to seed.
@@ -62,7 +66,12 @@ pub(super) enum Inputs {
     Branched,
     /// Expressions as trees.
     Trees,
+    /// Graphs with runs made one node, and with runs made one node and expanded again.
+    Patterns,
 }
+
+/// The thresholds of every rewriting of edges: of a new edge, then of each kind.
+pub(super) const EDGE_THRESHOLDS: [f64; 5] = [0.1, -0.1, 0.0, 0.1, -0.1];
 
 /// The merge thresholds of the slots of every morph.
 pub(super) const THRESHOLDS: [f64; 2] = [0.05, -0.1];
@@ -86,6 +95,19 @@ impl Combination {
                 };
                 for &layers in layers {
                     all.extend(matchings.iter().map(|&matching| Self { loss, matching, estimator, layers }));
+                }
+                // What an assignment is handed does not depend on how many morphs there were, so one of them will do.
+                let matching = if loss == LossName::Words { Matching::Monotone } else { Matching::SinkhornImplicit };
+                if is_smooth {
+                    all.extend([Layers::Edges, Layers::ThreeMorphs].map(|layers| Self {
+                        loss,
+                        matching,
+                        estimator,
+                        layers,
+                    }));
+                } else if (loss, estimator) == (LossName::Graph, EstimatorName::Reinforce) {
+                    // The one that adds up several closings, each of which has a gradient for the weights of edges.
+                    all.push(Self { loss, matching, estimator, layers: Layers::Edges });
                 }
             }
         }
@@ -114,12 +136,14 @@ impl Combination {
 
     /// The network: as narrow as layers can be and still mix features.
     pub(super) fn network(self) -> NetworkConfig {
-        let near = RoundKind::Gated { distance: 1 };
+        let (near, edges) = (RoundKind::Gated { distance: 1 }, RoundKind::Edges { window: 2 });
         let stages: &[&[RoundKind]] = match self.layers {
             Layers::Gated => &[&[near]],
             Layers::Skip => &[&[near, RoundKind::Gated { distance: 2 }]],
             Layers::Recurrent => &[&[RoundKind::Recurrent]],
             Layers::TwoStages => &[&[near], &[RoundKind::Recurrent]],
+            Layers::Edges => &[&[edges, near, edges]],
+            Layers::ThreeMorphs => &[&[near], &[edges], &[RoundKind::Recurrent]],
         };
         let stage = |rounds: &&[RoundKind]| StageConfig { rounds: rounds.to_vec(), slots: THRESHOLDS.len() };
         let stages = stages.iter().map(stage).collect();
@@ -172,6 +196,8 @@ impl fmt::Display for Combination {
             Layers::Skip => "skip",
             Layers::Recurrent => "recurrent",
             Layers::TwoStages => "two-stages",
+            Layers::Edges => "edges",
+            Layers::ThreeMorphs => "three-morphs",
         };
         write!(f, "{loss}/{matching}/{estimator}/{layers}")
     }
@@ -234,6 +260,27 @@ const TREES: [Sample; 3] = [
     Sample { input: "(e\u{301}b ())", edges: &[], target: "e\u{301}(x" },
 ];
 
+/// A node that is made of two, one of which is made of two itself, with edges into it, within it and out of it; nothing at
+/// all; and two that were one in between.
+const PATTERNS: [Sample; 3] = [
+    Sample {
+        input: "e\u{301}bxzx👩‍👧",
+        edges: &[
+            (0, 1, EdgeKind::Semantic, 0.8),
+            (0, 4, EdgeKind::Semantic, 0.7),
+            (0, 5, EdgeKind::Structural, 0.4),
+            (1, 2, EdgeKind::Semantic, 0.6),
+            (2, 3, EdgeKind::Structural, 0.5),
+            (3, 4, EdgeKind::Semantic, 0.6),
+            (3, 5, EdgeKind::Semantic, 0.5),
+            (4, 5, EdgeKind::Semantic, 0.9),
+        ],
+        target: "x👩‍👧e\u{301}",
+    },
+    Sample { input: "", edges: &[], target: "z" },
+    Sample { input: "한b", edges: &[(0, 1, EdgeKind::Structural, 0.3)], target: "bz" },
+];
+
 /// The symbols. The emoji is not among them: it can be written by copying alone.
 fn labels() -> LabelInventory {
     LabelInventory::of(["zbxe\u{301}"], TargetUnits::Graphemes)
@@ -242,7 +289,7 @@ fn labels() -> LabelInventory {
 impl Inputs {
     /// The inputs of a seed.
     pub(super) fn of_seed(seed: u64) -> Self {
-        [Self::Chain, Self::Banded, Self::Branched, Self::Trees][(seed % 4) as usize]
+        [Self::Chain, Self::Banded, Self::Branched, Self::Trees, Self::Patterns][(seed % 5) as usize]
     }
 
     /// Their batch, and what it should become.
@@ -251,6 +298,7 @@ impl Inputs {
             Self::Chain | Self::Banded => &CHAIN,
             Self::Branched => &BRANCHED,
             Self::Trees => &TREES,
+            Self::Patterns => &PATTERNS,
         };
         let batch = if self == Self::Trees {
             GraphBatch::from_expressions(&samples.each_ref().map(|sample| sample.input))?
@@ -273,7 +321,11 @@ impl Inputs {
         for &(source, target, kind, weight) in sample.edges {
             graph.connect(nodes[source], nodes[target], kind, weight)?;
         }
-        Ok(graph)
+        match (self, nodes.len()) {
+            (Self::Patterns, 5..) => graph.compressed(&[1..3])?.compressed(&[1..3]),
+            (Self::Patterns, 2..) => graph.compressed(&[0..2])?.expanded(),
+            _ => Ok(graph),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One network on one batch, and its gradient in two ways: by the backward pass and by finite differences.
 
-use super::case::{Combination, Inputs, THRESHOLDS};
+use super::case::{Combination, EDGE_THRESHOLDS, Inputs, THRESHOLDS};
 use super::{CheckError, Checked, Reason};
 use crate::estimator::{Crossing, Estimate, EstimateError, Surrogate};
 use crate::labelling::Labelling;
@@ -18,9 +18,14 @@ use std::sync::{Mutex, PoisonError};
 /// The block of the input features, beside the names of parameters.
 pub(super) const FEATURES: &str = "features";
 
-/// Networks tried until one merges a third of its candidates and keeps a third, in every realised morph, and keeps enough
-/// of them to write the targets. Where hardly anything is left, some parameters move the loss by less than its rounding.
-const ATTEMPTS: u64 = 100;
+/// Networks tried until one merges a third of its candidates and keeps a third, in every realised morph, keeps enough of
+/// them to write the targets, and has no block that moves the loss by hardly more than its rounding, as happens where hardly
+/// anything is left for a later stage.
+const ATTEMPTS: u64 = 400;
+
+/// The least root mean square of a block that has a gradient, for a loss of 1: finite differences of f64 know about 12 digits
+/// of the loss.
+const IN_SIGHT: f64 = 1e-6;
 
 /// A network, a batch and the choices that are held fixed.
 pub(super) struct Subject {
@@ -71,7 +76,13 @@ impl Subject {
                 let (candidates, merges) = (plan.stays.len(), plan.merges());
                 3 * merges.min(candidates - merges) >= candidates
             });
-            if is_mixed && estimate.losses.iter().all(|loss| loss.is_finite()) {
+            let faint = IN_SIGHT * estimate.losses.iter().sum::<f64>();
+            let mut is_in_sight = true;
+            param::each(&scratch, |_, _, values| {
+                let rms = (values.iter().map(|d| d * d).sum::<f64>() / values.len() as f64).sqrt();
+                is_in_sight &= rms == 0.0 || rms > faint;
+            });
+            if is_mixed && is_in_sight && estimate.losses.iter().all(|loss| loss.is_finite()) {
                 return Ok(Self { name, net, batch, labelling, combination, estimate });
             }
         }
@@ -197,8 +208,10 @@ fn network(combination: Combination, seed: u64, attempt: u64) -> Result<GraphTra
     let mut random = stream.fork(1);
     param::each_mut(&mut net, |name, _, values| {
         values.iter_mut().for_each(|value| *value += random.random::<f64>() - 0.5);
-        if name.ends_with("thresholds") {
+        if name.ends_with("gate.thresholds") {
             values.copy_from_slice(&THRESHOLDS);
+        } else if name.ends_with("thresholds") {
+            values.copy_from_slice(&EDGE_THRESHOLDS);
         }
     });
     Ok(net)
