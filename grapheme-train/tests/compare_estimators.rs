@@ -31,7 +31,13 @@ fn a_short_look_judges_trains_and_draws() {
     assert_eq!(trained[0]["estimator"], "marginal");
     assert_eq!(number(&trained[0], "median"), 0.0);
     let svg = std::fs::read_to_string(folder.path().join("estimators.svg")).unwrap();
-    for label in ["straight-through-logit", "word error rate", "training on pairs", "cosine"] {
+    for label in [
+        "straight-through-logit",
+        "word error rate",
+        "three pairs, such as abc to ab",
+        "merge gates alone",
+        "not defined",
+    ] {
         assert!(svg.contains(label), "{label}");
     }
     let blocks: Value = serde_json::from_slice(&std::fs::read(folder.path().join("judged.json")).unwrap()).unwrap();

@@ -17,8 +17,10 @@ use thiserror::Error;
 /// What is trained on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CurveData {
-    /// What people call it.
+    /// Of its files and runs.
     pub name: String,
+    /// What people call it.
+    pub title: String,
     /// Training examples.
     pub train: PathBuf,
     /// Held-out examples.
@@ -30,8 +32,10 @@ pub struct CurveData {
 /// One training.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Curve {
-    /// The data.
+    /// The data, by name.
     pub data: String,
+    /// What people call them.
+    pub title: String,
     /// The estimator.
     pub estimator: EstimatorName,
     /// The seed.
@@ -98,7 +102,7 @@ pub fn train(
     run.write_config(&prepared.config)?;
     let mut notes = Notes::default();
     job::trainer(&prepared, threads)?.run(&run, false, &mut notes)?;
-    Ok(Curve { data: data.name.clone(), estimator, seed, wer: notes.0 })
+    Ok(Curve { data: data.name.clone(), title: data.title.clone(), estimator, seed, wer: notes.0 })
 }
 
 /// Writes pairs as two columns, `times` times over.

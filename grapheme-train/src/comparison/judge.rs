@@ -93,6 +93,14 @@ impl Judged {
         &self.expectation[self.expectation.len() - 1]
     }
 
+    /// The cosine with the gradient of `E[L]` in the blocks of the gates alone, thresholds and projections of the similarity:
+    /// what learns whether to merge. The mean over blocks.
+    pub fn gate_cosine(&self) -> f64 {
+        let gates = self.expectation.iter().filter(|block| block.block.contains(".gate."));
+        let (sum, count) = gates.fold((0.0, 0.0), |(sum, count), block| (sum + block.cosine, count + 1.0));
+        sum / count
+    }
+
     /// What is wrong, if this estimator misses what it is exact for, or right on average for.
     pub fn complaint(&self) -> Option<String> {
         let whole = self.own_whole();

@@ -1,11 +1,12 @@
 //! Both halves of the comparison as one picture.
 
 use super::curves::Curve;
-use super::judge::Judged;
+use super::judge::{Judged, SUBJECTS};
 use crate::estimator::EstimatorName;
 use crate::objective::LossName;
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Colours that stay apart in print and for most eyes (Okabe and Ito, 2008), one an estimator.
 fn colour(estimator: EstimatorName) -> RGBColor {
@@ -18,9 +19,72 @@ fn colour(estimator: EstimatorName) -> RGBColor {
     }
 }
 
-const HEAD: i32 = 76;
+const GREY: RGBColor = RGBColor(120, 120, 120);
+const SIZE: (u32, u32) = (1280, 900);
+/// Where the rows of the upper half begin, and how far apart they are.
+const ROWS: (i32, i32) = (176, 46);
+/// Where the columns of the upper half begin, how far apart and how wide they are.
+const COLUMNS: (i32, i32, i32) = (210, 215, 170);
+const LOWER: i32 = 470;
 
-/// Draws, as SVG: above, how well the gradient of the gates of each estimator points along that of `E[L]` and how noisy it is;
+/// A figure of every estimator, on an axis of its own.
+struct Column {
+    heading: [&'static str; 2],
+    loss: LossName,
+    /// What is best, in a few words.
+    best: &'static str,
+    axis: Axis,
+    figure: fn(&Judged) -> f64,
+}
+
+enum Axis {
+    /// From -1 to 1.
+    Cosine,
+    /// From 0 to a little more than the largest.
+    Positive,
+}
+
+const DIRECTION: &str = "1 is exact, below 0 uphill";
+
+const FIGURES: [Column; 5] = [
+    Column {
+        heading: ["words loss: direction", "cosine, whole gradient"],
+        loss: LossName::Words,
+        best: DIRECTION,
+        axis: Axis::Cosine,
+        figure: |one| one.expectation_whole().cosine,
+    },
+    Column {
+        heading: ["words loss: direction", "cosine, merge gates alone"],
+        loss: LossName::Words,
+        best: DIRECTION,
+        axis: Axis::Cosine,
+        figure: Judged::gate_cosine,
+    },
+    Column {
+        heading: ["graph loss: direction", "cosine, whole gradient"],
+        loss: LossName::Graph,
+        best: DIRECTION,
+        axis: Axis::Cosine,
+        figure: |one| one.expectation_whole().cosine,
+    },
+    Column {
+        heading: ["words loss: noise", "st. dev. over length of exact"],
+        loss: LossName::Words,
+        best: "0 is best",
+        axis: Axis::Positive,
+        figure: |one| one.expectation_whole().variance.sqrt(),
+    },
+    Column {
+        heading: ["words loss: cost", "milliseconds a gradient"],
+        loss: LossName::Words,
+        best: "less is better",
+        axis: Axis::Positive,
+        figure: |one| one.milliseconds,
+    },
+];
+
+/// Draws, as SVG: above, how well the gradient of each estimator points along that of `E[L]`, how noisy it is and what it costs;
 /// below, the error rates of training, one panel a data set, the median over seeds with its range.
 ///
 /// # Errors
@@ -28,7 +92,8 @@ const HEAD: i32 = 76;
 pub fn draw(judged: &[Judged], curves: &[Curve]) -> Result<String, String> {
     let mut svg = String::new();
     let outcome = {
-        let root = SVGBackend::with_string(&mut svg, (1100, 840)).into_drawing_area();
+        let height = if curves.is_empty() { LOWER as u32 } else { SIZE.1 };
+        let root = SVGBackend::with_string(&mut svg, (SIZE.0, height)).into_drawing_area();
         paint(&root, judged, curves).map_err(|error| error.to_string())
     };
     outcome.map(|()| svg)
@@ -42,80 +107,128 @@ fn paint<B: DrawingBackend>(
     curves: &[Curve],
 ) -> Result<(), Failure<B>> {
     root.fill(&WHITE)?;
-    let title = "Gradients through merges that are all or nothing";
-    root.draw(&Text::new(title, (20, 14), ("sans-serif", 24)))?;
-    for (i, estimator) in EstimatorName::ALL.into_iter().enumerate() {
-        let x = 20 + 205 * i as i32;
-        root.draw(&Rectangle::new([(x, 50), (x + 22, 62)], colour(estimator).filled()))?;
-        root.draw(&Text::new(estimator.to_string(), (x + 30, 48), ("sans-serif", 16)))?;
+    say(root, "Which gradient to trust where every choice is to merge or to stay", (20, 16), 24, BLACK, HPos::Left)?;
+    let above = "The gradient of each estimator, its mean where it is sampled, against that of the expected loss E[L], summed over all choices.";
+    say(root, above, (20, 52), 15, BLACK, HPos::Left)?;
+    let trained = judged.iter().map(|one| one.trained).max().unwrap_or(0);
+    let marks = if trained > 0 { format!(", filled: after {trained} steps of training") } else { String::new() };
+    let texts: Vec<&str> = SUBJECTS.iter().map(|subject| subject.name).collect();
+    let marks = format!("Open mark: fresh network{marks}. Circles: {}; squares: {}.", texts[0], texts[1]);
+    say(root, &marks, (20, 74), 15, GREY, HPos::Left)?;
+    for (estimator, y) in EstimatorName::ALL.into_iter().zip((ROWS.0..).step_by(ROWS.1 as usize)) {
+        say(root, &estimator.to_string(), (COLUMNS.0 - 24, y - 8), 16, colour(estimator), HPos::Right)?;
     }
-    let (_, below) = root.split_vertically(HEAD);
-    let (upper, lower) = below.split_vertically(360);
-    let cells = upper.split_evenly((1, 2));
-    bars(&cells[0], "direction: cosine with the exact gradient of E[L]", judged, |one| one.expectation_whole().cosine)?;
-    bars(&cells[1], "noise: standard deviation / length of that gradient", judged, |one| {
-        one.expectation_whole().variance.sqrt()
-    })?;
-    let mut names: Vec<&str> = curves.iter().map(|curve| curve.data.as_str()).collect();
+    for (column, left) in FIGURES.iter().zip((COLUMNS.0..).step_by(COLUMNS.1 as usize)) {
+        dots(root, left, column, judged)?;
+    }
+    if curves.is_empty() {
+        return root.present();
+    }
+    let seeds = curves.iter().map(|curve| curve.seed).max().unwrap_or(1);
+    let of_seeds = match seeds {
+        1 => "One seed.".to_owned(),
+        _ => format!("Lines: median of {seeds} seeds; shades: best to worst."),
+    };
+    let below = format!(
+        "The same small network trained under each: word error rate after each epoch, lower is better. {of_seeds}"
+    );
+    say(root, &below, (20, LOWER - 14), 15, BLACK, HPos::Left)?;
+    let (_, lower) = root.split_vertically(LOWER + 6);
+    let mut names: Vec<&str> = curves.iter().map(|curve| curve.title.as_str()).collect();
     names.dedup();
-    for (name, area) in names.iter().zip(lower.split_evenly((1, names.len().max(1)))) {
-        let own: Vec<&Curve> = curves.iter().filter(|curve| curve.data == *name).collect();
+    for (name, area) in names.iter().zip(lower.split_evenly((1, names.len()))) {
+        let own: Vec<&Curve> = curves.iter().filter(|curve| curve.title == *name).collect();
         panel(&area, name, &own)?;
     }
     root.present()
 }
 
-/// A group of bars for each loss, set and state of training; a bar for each estimator.
-fn bars<B: DrawingBackend>(
+/// A line of text; `at` is its upper left corner, or its upper right one.
+fn say<B: DrawingBackend>(
     area: &DrawingArea<B, Shift>,
-    title: &str,
-    judged: &[Judged],
-    figure: impl Fn(&Judged) -> f64,
+    text: &str,
+    at: (i32, i32),
+    size: i32,
+    colour: RGBColor,
+    side: HPos,
 ) -> Result<(), Failure<B>> {
-    let key = |one: &Judged| (one.loss, one.subject.clone(), one.trained);
-    let mut groups: Vec<(LossName, String, usize)> = judged.iter().map(key).collect();
-    groups.dedup();
-    let most = judged.iter().map(&figure).filter(|x| x.is_finite()).fold(1.0, f64::max);
-    let least = judged.iter().map(&figure).filter(|x| x.is_finite()).fold(0.0, f64::min);
-    let mut chart = ChartBuilder::on(area)
-        .caption(title, ("sans-serif", 17))
-        .margin(12)
-        .x_label_area_size(58)
-        .y_label_area_size(48)
-        .build_cartesian_2d(0.0..groups.len() as f64, least * 1.05..most * 1.05)?;
-    chart.configure_mesh().disable_x_mesh().disable_x_axis().light_line_style(WHITE).y_labels(6).draw()?;
-    let width = 0.8 / EstimatorName::ALL.len() as f64;
-    for (g, group) in groups.iter().enumerate() {
-        for (e, estimator) in EstimatorName::ALL.into_iter().enumerate() {
-            let found = judged.iter().find(|one| key(one) == *group && one.estimator == estimator.to_string());
-            if let Some(value) = found.map(&figure).filter(|value| value.is_finite()) {
-                let left = g as f64 + 0.1 + e as f64 * width;
-                let corners = [(left, 0.0), (left + 0.9 * width, value)];
-                chart.draw_series([Rectangle::new(corners, colour(estimator).filled())])?;
-            }
+    let style = ("sans-serif", size).into_font().color(&colour).pos(Pos::new(side, VPos::Top));
+    area.draw(&Text::new(text.to_owned(), at, style))
+}
+
+/// One figure: a row for each estimator, a mark for each set of texts and state of training.
+fn dots<B: DrawingBackend>(
+    root: &DrawingArea<B, Shift>,
+    left: i32,
+    column: &Column,
+    judged: &[Judged],
+) -> Result<(), Failure<B>> {
+    let width = COLUMNS.2;
+    let own: Vec<(&Judged, f64)> = judged
+        .iter()
+        .filter(|one| one.loss == column.loss)
+        .map(|one| (one, (column.figure)(one)))
+        .filter(|(_, value)| value.is_finite())
+        .collect();
+    let (low, high) = match column.axis {
+        Axis::Cosine => (-1.0, 1.0),
+        Axis::Positive => (0.0, own.iter().map(|&(_, value)| value).fold(1e-3, f64::max) * 1.05),
+    };
+    let x = |value: f64| left + ((value - low) / (high - low) * f64::from(width)).round() as i32;
+    let (top, bottom) = (ROWS.0 - 22, ROWS.0 + ROWS.1 * (EstimatorName::ALL.len() as i32 - 1) + 22);
+    for (line, text) in column.heading.into_iter().enumerate() {
+        let shade = if line == 0 { BLACK } else { GREY };
+        say(root, text, (left, top - 46 + 18 * line as i32), 15, shade, HPos::Left)?;
+    }
+    let middle = (low + high) / 2.0;
+    for value in [low, middle, high] {
+        root.draw(&PathElement::new([(x(value), top), (x(value), bottom)], RGBColor(215, 215, 215)))?;
+        let label = match column.axis {
+            Axis::Cosine => format!("{value:.0}"),
+            Axis::Positive if high < 1.0 => format!("{value:.2}"),
+            Axis::Positive => format!("{value:.1}"),
+        };
+        say(root, &label, (x(value), bottom + 4), 13, GREY, HPos::Center)?;
+    }
+    say(root, column.best, (left + width / 2, bottom + 22), 13, GREY, HPos::Center)?;
+    for (estimator, y) in EstimatorName::ALL.into_iter().zip((ROWS.0..).step_by(ROWS.1 as usize)) {
+        root.draw(&PathElement::new([(left, y), (left + width, y)], RGBColor(235, 235, 235)))?;
+        let marks: Vec<_> = own.iter().filter(|(one, _)| one.estimator == estimator.to_string()).collect();
+        if marks.is_empty() {
+            say(root, "not defined", (left + width / 2, y - 7), 13, GREY, HPos::Center)?;
         }
-        let (loss, subject, trained) = group;
-        let (x, y) = chart.backend_coord(&(g as f64 + 0.1, least * 1.05));
-        let (left, top) = area.get_base_pixel();
-        let state = if *trained == 0 { "fresh".to_owned() } else { format!("after {trained} steps") };
-        for (line, text) in [format!("{loss} loss"), subject.clone(), state].into_iter().enumerate() {
-            area.draw(&Text::new(text, (x - left, y - top + 6 + 16 * line as i32), ("sans-serif", 13)))?;
+        for (one, value) in marks {
+            let ink = colour(estimator);
+            let style = if one.trained > 0 { ink.filled() } else { ink.stroke_width(2) };
+            let at = (x(*value), y);
+            if one.subject == SUBJECTS[0].name {
+                root.draw(&Circle::new(at, 5, style))?;
+            } else {
+                root.draw(&Rectangle::new([(at.0 - 5, at.1 - 5), (at.0 + 5, at.1 + 5)], style))?;
+            }
         }
     }
     Ok(())
 }
 
+/// The room for names at the ends of the lines.
+const NAMES: u32 = 170;
+
 /// Error rates over epochs.
-fn panel<B: DrawingBackend>(area: &DrawingArea<B, Shift>, name: &str, curves: &[&Curve]) -> Result<(), Failure<B>> {
+fn panel<B: DrawingBackend>(area: &DrawingArea<B, Shift>, title: &str, curves: &[&Curve]) -> Result<(), Failure<B>> {
     let epochs = curves.iter().map(|curve| curve.wer.len()).max().unwrap_or(1).max(2);
+    say(area, title, (20, 6), 16, BLACK, HPos::Left)?;
     let mut chart = ChartBuilder::on(area)
-        .caption(format!("training on {name}"), ("sans-serif", 17))
-        .margin(12)
-        .x_label_area_size(40)
+        .margin_top(34)
+        .margin_left(8)
+        .margin_bottom(6)
+        .margin_right(NAMES)
+        .x_label_area_size(36)
         .y_label_area_size(48)
         .build_cartesian_2d(1..epochs, 0.0..102.0)?;
     let mut mesh = chart.configure_mesh();
-    mesh.x_desc("epoch").y_desc("word error rate, %").light_line_style(WHITE).draw()?;
+    mesh.x_desc("epoch").y_desc("word error rate, %").light_line_style(WHITE).y_labels(6).draw()?;
+    let mut ends = Vec::new();
     for estimator in EstimatorName::ALL {
         let own: Vec<&Curve> = curves.iter().copied().filter(|curve| curve.estimator == estimator).collect();
         let at = |epoch: usize| {
@@ -129,6 +242,25 @@ fn panel<B: DrawingBackend>(area: &DrawingArea<B, Shift>, name: &str, curves: &[
         chart.draw_series([Polygon::new(outline.collect::<Vec<_>>(), colour(estimator).mix(0.12).filled())])?;
         let median = rates.iter().map(|&(e, (_, median, _))| (e, median));
         chart.draw_series(LineSeries::new(median, colour(estimator).stroke_width(3)))?;
+        ends.extend(
+            rates.last().map(|&(epoch, (_, median, _))| (estimator, median, chart.backend_coord(&(epoch, median)))),
+        );
+    }
+    // The names stand where the lines end, and make room for each other from the top down, then from the bottom up.
+    ends.sort_by_key(|&(.., (_, y))| y);
+    let mut places: Vec<i32> = ends.iter().map(|&(.., (_, y))| y).collect();
+    let lowest = chart.backend_coord(&(1, 0.0)).1;
+    for i in 1..places.len() {
+        places[i] = places[i].max(places[i - 1] + 16);
+    }
+    for i in (0..places.len()).rev() {
+        let below = places.get(i + 1).map_or(lowest, |below| below - 16);
+        places[i] = places[i].min(below);
+    }
+    let (left, top) = area.get_base_pixel();
+    for ((estimator, median, (x, _)), y) in ends.into_iter().zip(places) {
+        let name = format!("{estimator} {median:.0}");
+        say(area, &name, (x - left + 6, y - top - 7), 14, colour(estimator), HPos::Left)?;
     }
     Ok(())
 }
