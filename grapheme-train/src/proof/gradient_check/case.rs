@@ -322,8 +322,11 @@ impl Inputs {
             graph.connect(nodes[source], nodes[target], kind, weight)?;
         }
         match (self, nodes.len()) {
-            (Self::Patterns, 5..) => graph.compressed(&[1..3])?.compressed(&[1..3]),
-            (Self::Patterns, 2..) => graph.compressed(&[0..2])?.expanded(),
+            (Self::Patterns, 5..) => {
+                let inner = std::slice::from_ref(&(1..3));
+                graph.compressed(inner)?.compressed(inner)
+            }
+            (Self::Patterns, 2..) => graph.compressed(std::slice::from_ref(&(0..2)))?.expanded(),
             _ => Ok(graph),
         }
     }
