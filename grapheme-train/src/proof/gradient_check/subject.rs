@@ -217,16 +217,17 @@ fn network(combination: Combination, seed: u64, attempt: u64) -> Result<GraphTra
     Ok(net)
 }
 
-/// The forward twin of a medium: `h -> h0 + M^T (h - h0)`.
+/// The forward twin of a medium: `h -> h0 + M^T (h - h0)`, with M that of the graph as it was with h0: a graph rounds the
+/// weights that a layer has learned to `f32`, so M would change in steps with them.
 struct Twin<'a, M> {
     medium: &'a M,
     straight: Mutex<Straight>,
 }
 
-/// The features h0 of all crossings, in their order, and which is next. A morph that is closed several times is left as often.
+/// Graph and features h0 of all crossings, in their order, and which is next. A morph that is closed several times is left as often.
 #[derive(Default)]
 struct Straight {
-    features: Vec<Array2<f64>>,
+    crossings: Vec<(Topology, Array2<f64>)>,
     next: usize,
 }
 
@@ -241,9 +242,9 @@ impl<M: Checked> Detour<f64> for Twin<'_, M> {
         let mut straight = self.straight.lock().unwrap_or_else(PoisonError::into_inner);
         let at = straight.next;
         straight.next += 1;
-        match straight.features.get(at) {
-            None => straight.features.push(features.clone()),
-            Some(straight) => {
+        match straight.crossings.get(at) {
+            None => straight.crossings.push((topology.clone(), features.clone())),
+            Some((topology, straight)) => {
                 *features -= straight;
                 self.medium.transpose(boundary, topology, features);
                 *features += straight;
