@@ -76,9 +76,10 @@ impl GradientMedium<f32> for Walk {
         grad: &mut GraphTransformNet<f32>,
     ) -> Array2<f32> {
         let layers = net.layer_names().len();
+        let mut dweights = upstream.edge_weights.unwrap_or_default();
         (0..layers).rev().fold(upstream.log_label, |dy, layer| {
             let gates = (layer + 2 == layers).then_some(&upstream.gates);
-            let mut dx = net.pull_back(&trace, morphed, layer, dy, gates, grad);
+            let mut dx = net.pull_back((&trace, morphed), layer, dy, gates, &mut dweights, grad);
             if let (true, Some(index)) = (self.hook, layer.checked_sub(1)) {
                 self.cross(Boundary { index }, trace.topology(morphed, index), &mut dx, &mut ());
             }
