@@ -119,15 +119,17 @@ pub fn transposed<S: Scalar>(x: ArrayView2<'_, S>) -> Array2<S> {
     // Whole blocks of constant size, whose loops are unrolled, and the rest number by number.
     const BLOCK: usize = 8;
     let (whole_rows, whole_columns) = (n - n % BLOCK, m - m % BLOCK);
-    for i in (0..whole_rows).step_by(BLOCK) {
-        for j in (0..whole_columns).step_by(BLOCK) {
-            let mut block = [[S::zero(); BLOCK]; BLOCK];
-            for (r, row) in block.iter_mut().enumerate() {
-                row.copy_from_slice(&from[(i + r) * m + j..][..BLOCK]);
-            }
-            for c in 0..BLOCK {
-                let column: [S; BLOCK] = std::array::from_fn(|r| block[r][c]);
-                to[(j + c) * n + i..][..BLOCK].copy_from_slice(&column);
+    crate::wide! {
+        for i in (0..whole_rows).step_by(BLOCK) {
+            for j in (0..whole_columns).step_by(BLOCK) {
+                let mut block = [[S::zero(); BLOCK]; BLOCK];
+                for (r, row) in block.iter_mut().enumerate() {
+                    row.copy_from_slice(&from[(i + r) * m + j..][..BLOCK]);
+                }
+                for c in 0..BLOCK {
+                    let column: [S; BLOCK] = std::array::from_fn(|r| block[r][c]);
+                    to[(j + c) * n + i..][..BLOCK].copy_from_slice(&column);
+                }
             }
         }
     }

@@ -29,6 +29,10 @@ pub fn run<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
 
+/// ln 2 in two parts: the first has zeros at its end, so that its product with a small integer is exact.
+const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
+const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
+
 /// The exponential in double precision as loops vectorise it, within two units of the last place and the same bits on every
 /// machine: `2^k e^r` with `k = round(x / ln 2)`, ln 2 split in two (Cody and Waite, 1980), `e^r` by its Taylor polynomial of
 /// degree 13. 0 below -708, the exponential of 709 above; NaN is not kept.
@@ -36,8 +40,6 @@ pub fn run<R>(work: impl FnOnce() -> R) -> R {
 pub fn exp(x: f64) -> f64 {
     // Adding this shifts the fraction out: the low bits of the sum are the rounded integer.
     const SHIFT: f64 = 6_755_399_441_055_744.0; // 1.5 x 2^52
-    const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
-    const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
     // 1 / 13!, 1 / 12!, ..., 1 / 2!.
     const TERMS: [f64; 12] = [
         1.0 / 6_227_020_800.0,
@@ -67,6 +69,56 @@ pub fn exp(x: f64) -> f64 {
     if x > -708.0 { p * power } else { 0.0 }
 }
 
+/// The logarithm in double precision as loops vectorise it, within two units of the last place and the same bits on every machine, for
+/// positive normal numbers: `k ln 2 + ln m`, `m` within a square root of 2 of 1, `ln m = 2 atanh((m - 1) / (m + 1))` by its series.
+/// Of anything else it is some number.
+#[inline(always)]
+pub fn ln(x: f64) -> f64 {
+    // 2 / 21, 2 / 19, ..., 2 / 3.
+    const TERMS: [f64; 10] = [
+        2.0 / 21.0,
+        2.0 / 19.0,
+        2.0 / 17.0,
+        2.0 / 15.0,
+        2.0 / 13.0,
+        2.0 / 11.0,
+        2.0 / 9.0,
+        2.0 / 7.0,
+        2.0 / 5.0,
+        2.0 / 3.0,
+    ];
+    const ROOT_HALF: u64 = 0x3FE6_A09E_667F_3BCD;
+    // 2^52, whose low bits are an integer that is added to it.
+    const SHIFT: f64 = 4_503_599_627_370_496.0;
+    // The exponent goes up by one where the fraction is above the square root of 2.
+    let bits = x.to_bits().wrapping_add(0x3FF0_0000_0000_0000 - ROOT_HALF);
+    let k = f64::from_bits((bits >> 52) | SHIFT.to_bits()) - SHIFT - 1023.0;
+    let m = f64::from_bits((bits & 0x000F_FFFF_FFFF_FFFF).wrapping_add(ROOT_HALF));
+    let s = (m - 1.0) / (m + 1.0);
+    let z = s * s;
+    let mut p = TERMS[0];
+    for term in &TERMS[1..] {
+        p = p * z + term;
+    }
+    // 2 s = (m - 1) - s (m - 1), whose first part is exact.
+    let f = m - 1.0;
+    k * LN2_HIGH + (f - (s * (f - z * p) - k * LN2_LOW))
+}
+
+/// The largest of `x`, minus infinity if there is none.
+#[inline(always)]
+pub fn max(x: &[f64]) -> f64 {
+    let larger = |a: f64, b: f64| if b > a { b } else { a };
+    let mut highs = [f64::NEG_INFINITY; 8];
+    let (x, rest) = x.as_chunks::<8>();
+    for x in x {
+        for k in 0..8 {
+            highs[k] = larger(highs[k], x[k]);
+        }
+    }
+    highs.iter().chain(rest).fold(f64::NEG_INFINITY, |a, &b| larger(a, b))
+}
+
 /// `<x, y>` in eight running sums: additions need not wait for each other, and the order is still fixed.
 #[inline(always)]
 pub fn dot(x: &[f64], y: &[f64]) -> f64 {
@@ -77,8 +129,7 @@ pub fn dot(x: &[f64], y: &[f64]) -> f64 {
             sums[k] += x[k] * y[k];
         }
     }
-    let rest: f64 = x_rest.iter().zip(y_rest).map(|(x, y)| x * y).sum();
-    ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7])) + rest
+    halved(sums) + x_rest.iter().zip(y_rest).map(|(x, y)| x * y).sum::<f64>()
 }
 
 /// The sum of `x`, added as in [`dot`].
@@ -91,8 +142,18 @@ pub fn sum(x: &[f64]) -> f64 {
             sums[k] += x[k];
         }
     }
-    let rest: f64 = rest.iter().sum();
-    ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7])) + rest
+    halved(sums) + rest.iter().sum::<f64>()
+}
+
+/// Folded in halves, which leaves the running sums of a loop in one register.
+#[inline(always)]
+fn halved(mut sums: [f64; 8]) -> f64 {
+    for half in [4, 2, 1] {
+        for k in 0..half {
+            sums[k] += sums[k + half];
+        }
+    }
+    sums[0]
 }
 
 #[cfg(test)]
@@ -111,8 +172,22 @@ mod tests {
         assert_eq!([exp(0.0), exp(-709.0), exp(f64::NEG_INFINITY)], [1.0, 0.0, 0.0]);
         assert!(exp(f64::INFINITY) == exp(709.0) && exp(709.0) > 8e307);
         let ys: Vec<f64> = xs.iter().map(|x| x.sin()).collect();
+        assert_eq!([max(&xs), max(&xs[..3]), max(&[])], [xs[xs.len() - 1], xs[2], f64::NEG_INFINITY]);
         assert_eq!(wide!(dot(&xs[..1003], &ys[..1003])).to_bits(), dot(&xs[..1003], &ys[..1003]).to_bits());
         let sum: f64 = xs[..1003].iter().zip(&ys).map(|(x, y)| x * y).sum();
         assert!((dot(&xs[..1003], &ys[..1003]) / sum - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn ln_is_the_logarithm() {
+        let near = (1..=200_000).flat_map(|i| [1.0 - f64::from(i) * 1e-6, 1.0 + f64::from(i) * 5e-6]);
+        let far = (-1020..=1020).flat_map(|k| [1.0, 1.1, 1.414, 1.415, 1.9].map(|m| m * 2f64.powi(k)));
+        let worst = near.chain(far).map(|x| (ln(x) / x.ln() - 1.0).abs()).filter(|e| !e.is_nan()).fold(0.0, f64::max);
+        assert!(worst <= 2.0 * f64::EPSILON, "relative error {worst:e}");
+        assert_eq!(ln(1.0), 0.0);
+        let xs: Vec<f64> = (1..1000).map(|i| f64::from(i) * 0.37).collect();
+        let mut wide = xs.clone();
+        wide!(wide.iter_mut().for_each(|x| *x = ln(*x)));
+        assert!(wide.iter().zip(&xs).all(|(a, &x)| a.to_bits() == ln(x).to_bits()));
     }
 }

@@ -114,6 +114,7 @@ fn links_between_documents_lead_somewhere() {
         "docs/estimators.md",
         "docs/optics.md",
         "docs/spectral.md",
+        "docs/speed.md",
         "docs/words.md",
         "data/README.md",
     ] {

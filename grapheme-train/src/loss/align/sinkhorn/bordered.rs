@@ -80,6 +80,10 @@ impl Bordered {
 
     /// Whether it is certain that there is no plan. `tolerance` is the share of all mass that may be misplaced.
     pub(super) fn is_infeasible(&self, tolerance: f64) -> bool {
+        // Where every cost is finite, every mass finds a place.
+        if wide!(self.cost.iter().fold(true, |all, &c| all & (c < f64::INFINITY))) {
+            return false;
+        }
         let (n, m) = (self.band.rows(), self.band.columns());
         let (mut row_fits, mut column_fits) = (vec![false; n + 1], vec![false; m + 1]);
         for (i, row_fits) in row_fits.iter_mut().enumerate() {
@@ -121,7 +125,9 @@ impl Bordered {
         let mut misplaced = 0.0;
         sums.fill(0.0);
         for i in 0..self.rows() {
-            let high = self.row_exponents(i, epsilon, &potentials.columns, terms);
+            terms.resize(self.slots(i).len(), 0.0);
+            self.row_exponents(i, epsilon, &potentials.columns, terms);
+            let high = vector::max(terms);
             if high == f64::NEG_INFINITY {
                 // Only a row without mass gets here; any potential will do.
                 potentials.rows[i] = 0.0;
@@ -150,18 +156,16 @@ impl Bordered {
         if self.total > 0.0 { misplaced / self.total } else { 0.0 }
     }
 
-    /// `log b_j + (g_j - C_ij) / epsilon` of row `i` into `terms`; returns the largest.
-    #[inline]
-    fn row_exponents(&self, i: usize, epsilon: f64, columns: &[f64], terms: &mut Vec<f64>) -> f64 {
-        let inverse = 1.0 / epsilon;
-        terms.clear();
-        let mut high = f64::NEG_INFINITY;
-        for (j, slot) in self.columns_of(i).zip(self.slots(i)) {
-            let term = self.log_column_mass[j] + (columns[j] - self.cost[slot]) * inverse;
-            high = high.max(term);
-            terms.push(term);
+    /// `log b_j + (g_j - C_ij) / epsilon` of row `i` into `row`.
+    #[inline(always)]
+    fn row_exponents(&self, i: usize, epsilon: f64, columns: &[f64], row: &mut [f64]) {
+        let (inverse, range, dummy) = (1.0 / epsilon, self.range(i), self.band.columns());
+        let (cost, log) = (&self.cost[self.slots(i)], &self.log_column_mass);
+        let terms = columns[range.clone()].iter().zip(&log[range.clone()]).zip(cost);
+        for (x, ((g, log), c)) in row.iter_mut().zip(terms) {
+            *x = log + (g - c) * inverse;
         }
-        high
+        row[range.len()] = log[dummy] + (columns[dummy] - cost[range.len()]) * inverse;
     }
 
     /// The potential of one column from those of the rows, in the log domain.
@@ -193,32 +197,35 @@ impl Bordered {
     /// The distribution over columns that the potentials of the columns give each row, whether or not it has mass;
     /// zero in a row where nothing fits.
     pub(super) fn conditional(&self, epsilon: f64, columns: &[f64]) -> Vec<f64> {
-        let mut conditional = Vec::with_capacity(self.cost.len());
-        let mut terms = Vec::with_capacity(self.columns());
-        for i in 0..self.rows() {
-            let high = self.row_exponents(i, epsilon, columns, &mut terms);
-            if high == f64::NEG_INFINITY {
-                conditional.extend(terms.iter().map(|_| 0.0));
-                continue;
+        let mut conditional = vec![0.0; self.cost.len()];
+        wide!({
+            for i in 0..self.rows() {
+                let row = &mut conditional[self.slots(i)];
+                self.row_exponents(i, epsilon, columns, row);
+                let high = vector::max(row);
+                if high == f64::NEG_INFINITY {
+                    row.fill(0.0);
+                    continue;
+                }
+                row.iter_mut().for_each(|x| *x = exp(*x - high));
+                let inverse = 1.0 / vector::sum(row);
+                row.iter_mut().for_each(|x| *x *= inverse);
             }
-            wide!({
-                terms.iter_mut().for_each(|term| *term = exp(*term - high));
-                let inverse = 1.0 / vector::sum(&terms);
-                conditional.extend(terms.iter().map(|term| term * inverse));
-            });
-        }
+        });
         conditional
     }
 
     /// `P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon)`.
     pub(super) fn plan(&self, epsilon: f64, potentials: &Potentials) -> Vec<f64> {
-        let mut plan = Vec::with_capacity(self.cost.len());
-        let mut terms = Vec::with_capacity(self.columns());
-        for i in 0..self.rows() {
-            self.row_exponents(i, epsilon, &potentials.columns, &mut terms);
-            let row = self.log_row_mass[i] + potentials.rows[i] / epsilon;
-            wide!(plan.extend(terms.iter().map(|term| exp(term + row))));
-        }
+        let mut plan = vec![0.0; self.cost.len()];
+        wide!({
+            for i in 0..self.rows() {
+                let row = &mut plan[self.slots(i)];
+                self.row_exponents(i, epsilon, &potentials.columns, row);
+                let log_row = self.log_row_mass[i] + potentials.rows[i] / epsilon;
+                row.iter_mut().for_each(|x| *x = exp(*x + log_row));
+            }
+        });
         plan
     }
 
@@ -226,17 +233,23 @@ impl Bordered {
     pub(super) fn residual(&self, plan: &[f64]) -> f64 {
         let mut misplaced = 0.0;
         let mut sums = vec![0.0; self.columns()];
-        for i in 0..self.rows() {
-            let row = &plan[self.slots(i)];
-            misplaced += (row.iter().sum::<f64>() - self.row_mass[i]).abs();
-            self.scatter(i, row, 1.0, &mut sums);
-        }
+        wide!({
+            for i in 0..self.rows() {
+                let row = &plan[self.slots(i)];
+                misplaced += (vector::sum(row) - self.row_mass[i]).abs();
+                self.scatter(i, row, 1.0, &mut sums);
+            }
+        });
         misplaced += sums.iter().zip(&self.column_mass).map(|(sum, mass)| (sum - mass).abs()).sum::<f64>();
         if self.total > 0.0 { misplaced / self.total } else { 0.0 }
     }
 
     /// `<C, P>`, where a cost is finite.
     pub(super) fn transport_cost(&self, plan: &[f64]) -> f64 {
+        let sum = dot(plan, &self.cost);
+        if sum.is_finite() {
+            return sum;
+        }
         plan.iter().zip(&self.cost).filter(|(_, c)| c.is_finite()).map(|(p, c)| p * c).sum()
     }
 
@@ -256,9 +269,11 @@ impl Bordered {
 
     /// Adds `scale C` to `matrix` where costs are finite.
     pub(super) fn add_cost(&self, scale: f64, matrix: &mut [f64]) {
-        for (x, &c) in matrix.iter_mut().zip(&self.cost).filter(|(_, c)| c.is_finite()) {
-            *x += scale * c;
-        }
+        wide!({
+            for (x, &c) in matrix.iter_mut().zip(&self.cost) {
+                *x += if c.is_finite() { scale * c } else { 0.0 };
+            }
+        });
     }
 
     /// `sum_j row_j x_j` over the entries of row `i`.

@@ -136,6 +136,9 @@ impl Sinkhorn {
 
     /// Epsilon at iteration `t`.
     fn epsilon_at(&self, t: usize) -> f64 {
+        if self.anneal_from <= self.epsilon {
+            return self.epsilon;
+        }
         let annealed = self.anneal_from * self.anneal_decay.powf(t as f64);
         annealed.max(self.epsilon)
     }

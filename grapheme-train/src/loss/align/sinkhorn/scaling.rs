@@ -12,7 +12,7 @@
 
 use super::Potentials;
 use super::bordered::Bordered;
-use grapheme_core::vector::exp;
+use grapheme_core::vector::{self, exp, ln};
 use grapheme_core::wide;
 
 /// How far the potentials of the columns may go from those that the kernel was made for, in units of epsilon. Entries of the
@@ -35,33 +35,25 @@ struct Kernel {
 
 impl Kernel {
     fn new(bordered: &Bordered, epsilon: f64, columns: &[f64]) -> Self {
-        let mut kernel = Self {
-            epsilon,
-            columns: columns.to_vec(),
-            high: Vec::with_capacity(bordered.rows()),
-            entries: Vec::with_capacity(bordered.cost.len()),
-        };
+        let mut high = vec![f64::NEG_INFINITY; bordered.rows()];
+        let mut entries = vec![0.0; bordered.cost.len()];
+        let (inverse, dummy) = (1.0 / epsilon, columns.len() - 1);
+        // A column without mass has no say in what is large; only the dummy can be one.
+        let counts = bordered.column_mass[dummy] > 0.0;
         wide!({
-            let inverse = 1.0 / epsilon;
-            for i in 0..bordered.rows() {
-                let start = kernel.entries.len();
-                let (range, cost) = (bordered.range(i), &bordered.cost[bordered.slots(i)]);
-                let exponents = columns[range.clone()].iter().zip(cost).map(|(g, c)| (g - c) * inverse);
-                kernel.entries.extend(exponents);
-                kernel.entries.push((columns[columns.len() - 1] - cost[range.len()]) * inverse);
-                let row = &mut kernel.entries[start..];
-                let mut high = f64::NEG_INFINITY;
-                for (&x, &mass) in
-                    row.iter().zip(bordered.column_mass[range.clone()].iter().chain(bordered.column_mass.last()))
-                {
-                    high = if mass > 0.0 && x > high { x } else { high };
+            for (i, high) in high.iter_mut().enumerate() {
+                let (slots, range) = (bordered.slots(i), bordered.range(i));
+                let (row, cost) = (&mut entries[slots.clone()], &bordered.cost[slots]);
+                for ((x, g), c) in row.iter_mut().zip(&columns[range.clone()]).zip(cost) {
+                    *x = (g - c) * inverse;
                 }
-                let subtracted = if high > f64::NEG_INFINITY { high } else { 0.0 };
+                row[range.len()] = (columns[dummy] - cost[range.len()]) * inverse;
+                *high = vector::max(if counts { row } else { &row[..range.len()] });
+                let subtracted = if *high > f64::NEG_INFINITY { *high } else { 0.0 };
                 row.iter_mut().for_each(|x| *x = exp(*x - subtracted));
-                kernel.high.push(high);
             }
         });
-        kernel
+        Self { epsilon, columns: columns.to_vec(), high, entries }
     }
 
     /// `exp((g_j - g0_j) / epsilon)` for all columns, if none is farther away than [`FARTHEST`].
@@ -83,19 +75,21 @@ pub(super) struct Sweeper<'a> {
     bordered: &'a Bordered,
     kernel: Option<Kernel>,
     scales: Vec<f64>,
+    row_sums: Vec<f64>,
     sums: Vec<f64>,
 }
 
 impl<'a> Sweeper<'a> {
     pub(super) fn new(bordered: &'a Bordered) -> Self {
-        Self { bordered, kernel: None, scales: Vec::new(), sums: vec![0.0; bordered.columns()] }
+        let (row_sums, sums) = (vec![0.0; bordered.rows()], vec![0.0; bordered.columns()]);
+        Self { bordered, kernel: None, scales: Vec::new(), row_sums, sums }
     }
 
     /// One iteration, `f_i = -epsilon log sum_j b_j exp((g_j - C_ij) / epsilon)` and then
     /// `g_j = -epsilon log sum_i a_i exp((f_i - C_ij) / epsilon)`. Returns the share of mass that the potentials
     /// misplaced before. [`Bordered::sweep`] does the same without a kernel, and is what this is tested against.
     pub(super) fn sweep(&mut self, epsilon: f64, potentials: &mut Potentials) -> f64 {
-        let Self { bordered, kernel, scales, sums } = self;
+        let Self { bordered, kernel, scales, row_sums, sums } = self;
         let is_near = kernel.as_ref().is_some_and(|kernel| kernel.scales(epsilon, &potentials.columns, scales));
         if !is_near {
             *kernel = Some(Kernel::new(bordered, epsilon, &potentials.columns));
@@ -104,32 +98,34 @@ impl<'a> Sweeper<'a> {
         }
         let kernel = kernel.as_ref().expect("it was just made");
         scales.iter_mut().zip(&bordered.column_mass).for_each(|(s, mass)| *s *= mass);
-        let mut misplaced = 0.0;
-        wide!({
+        let inverse = 1.0 / epsilon;
+        let misplaced = wide!({
             sums.fill(0.0);
-            for (i, f) in potentials.rows.iter_mut().enumerate() {
+            for (i, row_sum) in row_sums.iter_mut().enumerate() {
                 let row = &kernel.entries[bordered.slots(i)];
-                let sum = bordered.gather(i, row, scales);
-                if sum == 0.0 {
-                    // Only a row without mass gets here; any potential will do.
-                    *f = 0.0;
-                    continue;
-                }
-                let log_sum = kernel.high[i] + sum.ln();
+                *row_sum = bordered.gather(i, row, scales);
                 let mass = bordered.row_mass[i];
                 if mass > 0.0 {
-                    misplaced += mass * ((*f / epsilon + log_sum).exp() - 1.0).abs();
-                    bordered.scatter(i, row, mass / sum, sums);
+                    bordered.scatter(i, row, mass / *row_sum, sums);
                 }
+            }
+            // The logarithms of all rows at once, and then those of all columns.
+            let rows = potentials.rows.iter_mut().zip(&kernel.high).zip(&bordered.row_mass);
+            for (row_sum, ((f, high), mass)) in row_sums.iter_mut().zip(rows) {
+                // Only a row without mass has no sum; any potential will do.
+                let log_sum = if *row_sum > 0.0 { high + ln(*row_sum) } else { 0.0 };
+                *row_sum = mass * (exp(*f * inverse + log_sum) - 1.0).abs();
                 *f = -epsilon * log_sum;
             }
+            for ((g, start), &sum) in potentials.columns.iter_mut().zip(&kernel.columns).zip(&*sums) {
+                *g = start - epsilon * ln(sum);
+            }
+            vector::sum(row_sums)
         });
-        for (j, &sum) in sums.iter().enumerate() {
-            potentials.columns[j] = if TRUSTED.contains(&sum) {
-                kernel.columns[j] - epsilon * sum.ln()
-            } else {
-                bordered.column_potential(j, epsilon, &potentials.rows)
-            };
+        for (j, sum) in sums.iter().enumerate() {
+            if !TRUSTED.contains(sum) {
+                potentials.columns[j] = bordered.column_potential(j, epsilon, &potentials.rows);
+            }
         }
         if bordered.total > 0.0 { misplaced / bordered.total } else { 0.0 }
     }
@@ -166,6 +162,32 @@ impl<'a> Puller<'a> {
         })
     }
 
+    /// What the plan `P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon)` of the last iteration leaves to everything: with
+    /// `Q_ij = P_ij dP_ij`, `df_i += sum_j Q_ij / epsilon`, costs take `-Q_ij / epsilon` and masses `sum_j Q_ij / a_i`.
+    pub(super) fn pull_plan(&self, epsilon: f64, plan: &[f64], mut dplan: Vec<f64>, to: Pulled<'_>) {
+        let (bordered, inverse, Pulled { df, dg, gradient }) = (self.bordered, 1.0 / epsilon, to);
+        let mut sums = vec![0.0; bordered.columns()];
+        wide!({
+            for (i, df) in df.iter_mut().enumerate() {
+                let slots = bordered.slots(i);
+                let q = &mut dplan[slots.clone()];
+                for ((q, p), dcost) in q.iter_mut().zip(&plan[slots.clone()]).zip(&mut gradient.cost[slots]) {
+                    *q *= p;
+                    *dcost -= *q * inverse;
+                }
+                let sum = vector::sum(q);
+                *df += sum * inverse;
+                gradient.rows[i] += sum / bordered.row_mass[i];
+                bordered.scatter(i, q, 1.0, &mut sums);
+            }
+            let columns = dg.iter_mut().zip(&mut gradient.columns).zip(sums.iter().zip(&bordered.column_mass));
+            for ((dg, dmass), (sum, mass)) in columns {
+                *dg += sum * inverse;
+                *dmass += sum / mass;
+            }
+        });
+    }
+
     /// Goes back through the iteration that led from the columns of `before` to `here`. False, with nothing done, where it went
     /// too far for one kernel.
     ///
@@ -175,15 +197,11 @@ impl<'a> Puller<'a> {
     pub(super) fn pull(&mut self, epsilon: f64, before: &[f64], here: &Potentials, to: Pulled<'_>) -> bool {
         let Self { bordered, kernel: saved, before: e, here: v, sums } = self;
         let mut near = |kernel: &Kernel| kernel.scales(epsilon, before, e) && kernel.scales(epsilon, &here.columns, v);
-        let kernel = match saved.take().filter(&mut near) {
-            Some(kernel) => kernel,
-            None => Kernel::new(bordered, epsilon, &here.columns),
-        };
-        let is_near = near(&kernel);
-        let kernel = saved.insert(kernel);
-        if !is_near {
+        if !saved.as_ref().is_some_and(&mut near) && !near(saved.insert(Kernel::new(bordered, epsilon, &here.columns)))
+        {
             return false;
         }
+        let kernel = saved.as_ref().expect("it is there or was just made");
         let Pulled { df, dg, gradient } = to;
         wide!({
             sums.fill(0.0);

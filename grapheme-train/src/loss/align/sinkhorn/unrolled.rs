@@ -30,18 +30,13 @@ pub(super) fn vjp(
         df.iter_mut().zip(&bordered.row_mass).for_each(|(df, a)| *df = dvalue * a);
         dg.iter_mut().zip(&bordered.column_mass).for_each(|(dg, b)| *dg = dvalue * b);
     }
-    let inverse = 1.0 / settings.epsilon;
-    each_entry(bordered, settings.epsilon, &last.rows, &last.columns, |i, j, slot, exponential| {
-        let (by_row, by_column) = (bordered.column_mass[j] * exponential, bordered.row_mass[i] * exponential);
-        let weighted = dplan[slot] * plan[slot] * inverse;
-        df[i] += weighted;
-        dg[j] += weighted;
-        gradient.cost[slot] -= weighted;
-        gradient.rows[i] += dplan[slot] * by_row;
-        gradient.columns[j] += dplan[slot] * by_column;
-    });
-    let start = bordered.zero_potentials();
     let mut puller = Puller::new(bordered);
+    let to = Pulled { df: &mut df, dg: &mut dg, gradient: &mut gradient };
+    match &puller {
+        Some(puller) => puller.pull_plan(settings.epsilon, plan, dplan, to),
+        None => pull_plan(settings.epsilon, bordered, &last, plan, &dplan, to),
+    }
+    let start = bordered.zero_potentials();
     for t in (0..history.len()).rev() {
         let epsilon = settings.epsilon_at(t);
         let before = if t == 0 { &start } else { &history[t - 1] };
@@ -67,6 +62,26 @@ pub(super) fn vjp(
         df.fill(0.0);
     }
     gradient
+}
+
+/// What the plan of the last iteration leaves to the potentials, to costs and to masses, in the log domain.
+fn pull_plan(
+    epsilon: f64,
+    bordered: &Bordered,
+    last: &Potentials,
+    plan: &[f64],
+    dplan: &[f64],
+    Pulled { df, dg, gradient }: Pulled<'_>,
+) {
+    each_entry(bordered, epsilon, &last.rows, &last.columns, |i, j, slot, exponential| {
+        let (by_row, by_column) = (bordered.column_mass[j] * exponential, bordered.row_mass[i] * exponential);
+        let weighted = dplan[slot] * plan[slot] / epsilon;
+        df[i] += weighted;
+        dg[j] += weighted;
+        gradient.cost[slot] -= weighted;
+        gradient.rows[i] += dplan[slot] * by_row;
+        gradient.columns[j] += dplan[slot] * by_column;
+    });
 }
 
 /// The explicit part of `V = <a, f> + <b, g> + epsilon (T log T + T - sum P)`, where `T` is the sum of the row masses.

@@ -1,0 +1,97 @@
+//! What a training step takes from the allocator, once it has seen a batch of the same sizes.
+
+use grapheme_bench::inputs::examples;
+use grapheme_bench::step::{Step, preset, small};
+use grapheme_train::settings::Preset;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+/// What a thread asked for and gave back.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Taken {
+    blocks: u64,
+    bytes: u64,
+    /// Bytes that were not given back.
+    kept: i64,
+}
+
+thread_local! {
+    static TAKEN: Cell<Taken> = const { Cell::new(Taken { blocks: 0, bytes: 0, kept: 0 }) };
+}
+
+/// The system's allocator, watched.
+struct Watched;
+
+fn watch(taken: usize, given: usize) {
+    let Taken { blocks, bytes, kept } = TAKEN.get();
+    let kept = kept + taken as i64 - given as i64;
+    TAKEN.set(Taken { blocks: blocks + u64::from(taken > 0), bytes: bytes + taken as u64, kept });
+}
+
+// SAFETY: every call goes to the system's allocator as it came; to watch it allocates nothing.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Watched {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        watch(layout.size(), 0);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        watch(0, layout.size());
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        watch(layout.size(), 0);
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        watch(size, layout.size());
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Watched = Watched;
+
+/// Pages of memory that this thread touched for the first time; nothing where the system does not tell.
+fn new_pages() -> Option<u64> {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").ok()?;
+    // The name, which ends with the last parenthesis, may hold spaces.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(7)?.parse().ok()
+}
+
+/// Not none, but always the same, all given back, and all from memory that the process already has: the allocator's lists are the
+/// arena. Bounds are a tenth above what was measured.
+#[test]
+fn a_step_on_sizes_seen_before_gives_everything_back_and_needs_no_new_memory() {
+    // As `train` does.
+    grapheme_train::memory::keep();
+    let pool = examples(16, 6..=12, 3);
+    for (name, spec, most) in [
+        ("words", preset(Preset::Words, None, &pool), 770),
+        ("dilated", preset(Preset::Dilated, None, &pool), 640),
+        ("tiny", preset(Preset::Tiny, None, &pool), 530),
+        ("small with Sinkhorn", small(&pool), 2400),
+    ] {
+        let mut step = Step::new(spec, pool.clone());
+        let mut look = || {
+            let (before, pages) = (TAKEN.replace(Taken::default()), new_pages());
+            step.take();
+            let taken = TAKEN.replace(before);
+            (taken, new_pages().zip(pages).map_or(0, |(now, before)| now - before))
+        };
+        for _ in 0..3 {
+            look();
+        }
+        let looks: Vec<(Taken, u64)> = (0..5).map(|_| look()).collect();
+        let (first, _) = looks[0];
+        println!("{name}: {first:?}, new pages {:?}", looks.iter().map(|look| look.1).collect::<Vec<_>>());
+        assert!(looks.iter().all(|(taken, _)| *taken == first), "{name}: {looks:?}");
+        assert_eq!(first.kept, 0, "{name}: a step keeps memory");
+        assert!(0 < first.blocks && first.blocks <= most, "{name}: {} blocks, at most {most}", first.blocks);
+        // The file that is read to know may take some itself.
+        assert!(looks.iter().any(|look| look.1 == 0), "{name}: every step touches new pages, {looks:?}");
+    }
+}
