@@ -93,8 +93,8 @@ impl Products {
 /// A frame that is far rougher than usual is a surprise. Rules that read several frames are then wrong until the
 /// surprise has left them, so the first four frames after one have a C each, and all others one more; a sequence begins like after a
 /// surprise. To each is added what training saw in the same situation, as if it had been `prior` frames, and to the first four
-/// one frame's worth of what is known of calm. Predictions of several steps have a C of their own, by octaves of the number of steps, from
-/// training and from a test on the frames that were last seen.
+/// one frame's worth of what is known of calm. Predictions of several steps have a C of their own, of plain squared errors, by octaves of the number
+/// of steps, from training and from a test on the frames that were last seen.
 #[derive(Clone, Debug)]
 pub struct Blend {
     settings: BlendSettings,
@@ -188,7 +188,7 @@ impl Blend {
 
     /// Training on a rollout: the errors of all rules `step` frames ahead, from 0.
     pub fn train_far(&mut self, step: usize, errors: &Array2<f64>, known: &[bool]) {
-        let products = self.relative(errors, known);
+        let products = self.plain(errors);
         self.far[octave(step)].add(&products, known, 1.0);
     }
 
@@ -197,7 +197,7 @@ impl Blend {
     pub fn far_weights(&self, step: usize, known: &[bool], trial: &[(Array2<f64>, Vec<bool>)]) -> Array1<f64> {
         let mut recent = Products::new(known.len());
         for (errors, known) in trial {
-            recent.add(&self.relative(errors, known), known, 1.0);
+            recent.add(&self.plain(errors), known, 1.0);
         }
         self.solve(&recent, &self.far[octave(step)], known)
     }
@@ -258,9 +258,12 @@ impl Blend {
         }
     }
 
-    fn relative(&self, errors: &Array2<f64>, known: &[bool]) -> Array2<f64> {
-        let usual = if self.usual[1] > 0.0 { (self.usual[0] / self.usual[1]).exp() } else { 0.0 };
-        relative(errors, known, usual, self.floor())
+    /// The products of errors as they are. What a rollout loses is lost where all rules lose, so no frame is divided by its best rule.
+    fn plain(&self, errors: &Array2<f64>) -> Array2<f64> {
+        let mut products = grapheme_core::product::product(errors.view(), errors.t());
+        products /= errors.ncols() as f64;
+        products.diag_mut().mapv_inplace(|own| own + self.floor());
+        products
     }
 
     /// Training counts like fifty frames.

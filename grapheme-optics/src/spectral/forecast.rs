@@ -1,6 +1,7 @@
 //! All recurrences at once, blended by their recent errors.
 
 use super::recurrence::{Kernel, Learned, LearnedSettings, Recurrence, Rule};
+use super::solve::add_rows;
 use super::{Blend, BlendSettings, FieldError, History};
 use grapheme_core::Stream;
 use ndarray::{Array1, Array2, ArrayView1};
@@ -66,7 +67,7 @@ impl ForecastSettings {
 /// No rule may expect a squared change of more than so many times the usual one.
 const LEASH: f64 = 100.0;
 /// On how many frames the trust in the rules is learned, at most.
-const FRAMES_FOR_TRUST: usize = 2000;
+const FRAMES_FOR_TRUST: usize = 4000;
 
 /// The predictor of frames without a trained network: what is linear, periodic or seen before.
 #[derive(Clone, Debug)]
@@ -196,7 +197,7 @@ impl Forecast {
         if !self.known.contains(&true) {
             return Array2::from_elem(self.history.shape(), 0.5);
         }
-        self.frame(self.weights.dot(&self.expected))
+        self.joined(&self.weights, &self.expected)
     }
 
     /// The weights of that blend.
@@ -237,7 +238,7 @@ impl Forecast {
             if step == 0 {
                 return self.predict();
             }
-            self.frame(self.blend.far_weights(step, &known, &trial).dot(expected))
+            self.joined(&self.blend.far_weights(step, &known, &trial), expected)
         });
         joined.collect()
     }
@@ -299,7 +300,9 @@ impl Forecast {
         &self.settings
     }
 
-    fn frame(&self, values: Array1<f64>) -> Array2<f64> {
+    fn joined(&self, weights: &Array1<f64>, expected: &Array2<f64>) -> Array2<f64> {
+        let mut values = Array1::zeros(self.history.pixels());
+        add_rows(weights.view(), expected.view(), &mut values.view_mut());
         let [h, w] = self.history.shape();
         let mut values = values.into_iter();
         Array2::from_shape_simple_fn((h, w), || values.next().unwrap_or(0.0).clamp(0.0, 1.0))

@@ -194,6 +194,12 @@ impl History {
         self.frames.row(self.slot(age))
     }
 
+    /// The same as it lies in memory.
+    pub(super) fn values(&self, age: usize) -> &[f64] {
+        let start = self.slot(age) * self.pixels();
+        &self.frames.as_slice().expect("made in row-major order")[start..start + self.pixels()]
+    }
+
     /// The inner product of two frames whose ages are below [`History::len`].
     ///
     /// # Panics

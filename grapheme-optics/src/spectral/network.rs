@@ -139,7 +139,8 @@ impl<S: Scalar> Correction<S> {
     pub fn forward(&self, moment: &Moment<S>, top: Option<usize>) -> (Array2<S>, CorrectionCache<S>) {
         let Moment { now, past, followed, far, far_followed, links } = moment;
         let (time, time_cache) = self.time.forward(now.view(), past.view(), followed.view(), &links[0], top);
-        let (near, near_cache) = self.near.forward(now.view(), past.view(), followed.view(), &links[1], None);
+        let [past, followed] = self.near_by(moment);
+        let (near, near_cache) = self.near.forward(now.view(), past, followed, &links[1], None);
         let (away, far_cache) = self.far.forward(now.view(), far.view(), far_followed.view(), &links[2], None);
         let joined = concatenate(Axis(1), &[time.view(), near.view(), away.view(), now.view()])
             .expect("one row a place in each of them")
@@ -149,6 +150,13 @@ impl<S: Scalar> Correction<S> {
         let hidden = before.mapv(|x| gelu(x).0);
         let y = self.head.forward(hidden.view()).expect("the network's own shapes");
         (y, CorrectionCache { reads: [time_cache, near_cache, far_cache], joined, before, hidden })
+    }
+
+    /// The part of `past` and `followed` that the attention over neighbours can reach.
+    fn near_by<'a>(&self, moment: &'a Moment<S>) -> [ArrayView2<'a, S>; 2] {
+        let frames = self.near.bias.len() / 9;
+        let rows = moment.past.nrows().min(frames * moment.now.nrows());
+        [moment.past.slice(s![..rows, ..]), moment.followed.slice(s![..rows, ..])]
     }
 
     /// Adds the parameters' gradient into `grad` and returns that of the moment, its links left out: history is kept as
@@ -168,14 +176,16 @@ impl<S: Scalar> Correction<S> {
         let part = |i: usize| djoined.slice(s![.., i * read..(i + 1) * read]);
         let mut dnow = djoined.slice(s![.., 3 * read..]).to_owned();
         let Moment { now, past, followed, far, far_followed, links } = moment;
-        let near_by = [now.view(), past.view(), followed.view()];
-        let [dq, mut dpast, mut dfollowed] =
-            self.time.backward(near_by, &links[0], time_cache, part(0), &mut grad.time);
+        let here = [now.view(), past.view(), followed.view()];
+        let [dq, mut dpast, mut dfollowed] = self.time.backward(here, &links[0], time_cache, part(0), &mut grad.time);
         dnow += &dq;
+        let [near_past, near_followed] = self.near_by(moment);
+        let near_by = [now.view(), near_past, near_followed];
         let [dq, dk, dv] = self.near.backward(near_by, &links[1], near_cache, part(1), &mut grad.near);
         dnow += &dq;
-        dpast += &dk;
-        dfollowed += &dv;
+        let rows = s![..dk.nrows(), ..];
+        dpast.slice_mut(rows).scaled_add(S::one(), &dk);
+        dfollowed.slice_mut(rows).scaled_add(S::one(), &dv);
         let away = [now.view(), far.view(), far_followed.view()];
         let [dq, dfar, dfar_followed] = self.far.backward(away, &links[2], far_cache, part(2), &mut grad.far);
         dnow += &dq;

@@ -1,12 +1,12 @@
 //! The predictor as a whole: recurrences for what is regular, attention for what they leave.
 
-use super::attention::wormhole::{Found, looks};
+use super::attention::wormhole::{Found, Hashed, looks};
 use super::attention::{Links, WormholeSettings, Wormholes, neighbourhood_links};
 use super::loss::{Loss, Target};
 use super::network::{Correction, CorrectionCache, CorrectionSettings, Moment};
 use super::{Bands, FieldError, Forecast, ForecastSettings, Partition};
 use grapheme_core::{Scalar, Stream};
-use ndarray::{Array2, Array3, Axis, s};
+use ndarray::{Array2, Array3, Axis};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -56,8 +56,8 @@ struct Record<S> {
     features: Array2<S>,
     /// P x g, once it is known: K bands of the change that followed, and the error that the recurrences made, each in its unit.
     followed: Option<Array2<S>>,
-    /// P x 18 in the band of the search.
-    looks: Array2<f64>,
+    /// In the band of the search.
+    looks: Hashed,
 }
 
 /// A link through the history that the last prediction read.
@@ -86,7 +86,9 @@ pub struct Predictor<S> {
     forecast: Forecast,
     bands: Bands,
     correction: Correction<S>,
-    near: Links,
+    /// How many of the frames that attention looks back on there are, and the links over time and over neighbours into these.
+    held: usize,
+    here: [Links; 2],
     wormholes: Wormholes,
     /// The newest first.
     records: VecDeque<Record<S>>,
@@ -138,7 +140,8 @@ impl<S: Scalar> Predictor<S> {
         Ok(Self {
             forecast: Forecast::new(shape, settings.forecast.clone())?,
             correction: Correction::new(&correction, sizes, &mut seed.fork(1))?,
-            near: neighbourhood_links(shape, correction.near),
+            held: 0,
+            here: links_here(&correction, shape, 0),
             wormholes: Wormholes::new(settings.wormholes, &seed.fork(2))?,
             records: VecDeque::new(),
             split: Array3::zeros((k, shape[0], shape[1])),
@@ -205,9 +208,15 @@ impl<S: Scalar> Predictor<S> {
         if fresh {
             self.wormholes.centre_on(&looks);
         }
+        let looks = self.wormholes.hash(&looks);
         let features = columns(&[(&split, 1.0), (&led, 1.0 / unit), (&expected, 1.0 / unit)], 0);
         self.records.push_front(Record { features, followed: None, looks });
         self.records.truncate(self.settings.forecast.history + 1);
+        let held = (self.records.len() - 1).min(self.settings.correction.frames);
+        if held != self.held {
+            self.held = held;
+            self.here = links_here(&self.settings.correction, [h, w], held);
+        }
         self.split = split;
         Ok(())
     }
@@ -329,44 +338,62 @@ impl<S: Scalar> Predictor<S> {
         let frames = self.settings.correction.frames;
         let held = (self.records.len() - 1).min(frames);
         let k = self.bands.len();
-        let (mut past, mut followed) =
-            (Array2::zeros((held * pixels, 2 * k + 1)), Array2::zeros((held * pixels, k + 1)));
-        for (age, record) in self.records.iter().skip(1).take(held).enumerate() {
-            let rows = s![age * pixels..(age + 1) * pixels, ..];
-            past.slice_mut(rows).assign(&record.features);
-            if let Some(known) = &record.followed {
-                followed.slice_mut(rows).assign(known);
+        let (f, g) = (2 * k + 1, k + 1);
+        let (mut past, mut followed) = (Vec::with_capacity(held * pixels * f), Vec::with_capacity(held * pixels * g));
+        for record in self.records.iter().skip(1).take(held) {
+            past.extend_from_slice(rows(&record.features));
+            match &record.followed {
+                Some(known) => followed.extend_from_slice(rows(known)),
+                None => followed.resize(followed.len() + pixels * g, S::zero()),
             }
         }
-        let time = Links::new(pixels, frames, |place, slot| (slot < held).then_some(slot * pixels + place));
-        let near = Links::new(pixels, self.near.slots(), |place, slot| {
-            Links::row(self.near.of(place)[slot]).filter(|row| row / pixels < held)
-        });
         let slots = self.settings.wormholes.links;
-        let (mut far, mut far_followed) =
-            (Array2::zeros((pixels * slots, 2 * k + 1)), Array2::zeros((pixels * slots, k + 1)));
+        let (mut far, mut far_followed) = (vec![S::zero(); pixels * slots * f], vec![S::zero(); pixels * slots * g]);
         let mut behind = vec![None; pixels * slots];
         let mut found = Vec::new();
         let step = self.forecast.history().steps() - 1;
-        for (place, look) in self.records[0].looks.rows().into_iter().enumerate() {
-            self.wormholes.search(look, &mut found);
+        for place in 0..pixels {
+            self.wormholes.search(&self.records[0].looks, place, &mut found);
             for (slot, link) in found.iter().enumerate() {
                 // What has left the history cannot be read any more.
                 let Some(record) = self.records.get(step - link.step) else { continue };
                 let Some(known) = &record.followed else { continue };
                 let row = place * slots + slot;
-                far.row_mut(row).assign(&record.features.row(link.place));
-                far_followed.row_mut(row).assign(&known.row(link.place));
+                let from = |width: usize| link.place * width..(link.place + 1) * width;
+                far[row * f..(row + 1) * f].copy_from_slice(&rows(&record.features)[from(f)]);
+                far_followed[row * g..(row + 1) * g].copy_from_slice(&rows(known)[from(g)]);
                 // Found in one band, read in the others.
-                far_followed[(row, self.settings.search_band)] = S::zero();
+                far_followed[row * g + self.settings.search_band] = S::zero();
                 behind[row] = Some(*link);
             }
         }
+        let matrix = |width: usize, values: Vec<S>| {
+            Array2::from_shape_vec((values.len() / width, width), values).expect("whole rows were written")
+        };
+        let (past, followed, far, far_followed) =
+            (matrix(f, past), matrix(g, followed), matrix(f, far), matrix(g, far_followed));
         let away = Links::new(pixels, slots, |place, slot| {
             behind[place * slots + slot].is_some().then_some(place * slots + slot)
         });
+        let [time, near] = self.here.clone();
         (Moment { now, past, followed, far, far_followed, links: [time, near, away] }, behind)
     }
+}
+
+fn rows<S: Scalar>(x: &Array2<S>) -> &[S] {
+    x.as_slice().expect("a new matrix is row-major")
+}
+
+/// Links over time and over neighbours into the last `held` frames.
+fn links_here(settings: &CorrectionSettings, [h, w]: [usize; 2], held: usize) -> [Links; 2] {
+    let pixels = h * w;
+    let near = neighbourhood_links([h, w], settings.near);
+    [
+        Links::new(pixels, settings.frames, |place, slot| (slot < held).then_some(slot * pixels + place)),
+        Links::new(pixels, near.slots(), |place, slot| {
+            Links::row(near.of(place)[slot]).filter(|row| row / pixels < held)
+        }),
+    ]
 }
 
 /// The root of a decayed mean of squares, with a floor where nothing happens.

@@ -1,7 +1,7 @@
 //! Small symmetric systems, and the principal components of frames.
 
 use nalgebra::{DMatrix, SymmetricEigen};
-use ndarray::{Array1, Array2, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1};
 
 /// The factor of a symmetric positive matrix, which answers right sides.
 #[derive(Clone, Debug)]
@@ -33,6 +33,15 @@ impl Factor {
     pub fn solve_columns(&self, b: &Array2<f64>) -> Array2<f64> {
         let answer = self.0.solve(&DMatrix::from_fn(b.nrows(), b.ncols(), |i, j| b[(i, j)]));
         Array2::from_shape_fn(b.dim(), |(i, j)| answer[(i, j)])
+    }
+}
+
+/// Adds the rows, each times its weight, to `out`. By rows, which lie in one piece, where the product of ndarray walks columns.
+pub fn add_rows(weights: ArrayView1<'_, f64>, rows: ArrayView2<'_, f64>, out: &mut ArrayViewMut1<'_, f64>) {
+    for (&weight, row) in weights.iter().zip(rows.rows()) {
+        if weight != 0.0 {
+            out.scaled_add(weight, &row);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ pub use links::{Links, neighbourhood_links, time_links};
 pub use wormhole::{WormholeSettings, Wormholes};
 
 use grapheme_core::layers::Linear;
+use grapheme_core::product::product;
 use grapheme_core::{Scalar, Stream, param_tree};
 use ndarray::{Array1, Array2, ArrayView2};
 
@@ -103,53 +104,52 @@ impl<S: Scalar> LinkedAttention<S> {
         links: &Links,
         best: Option<usize>,
     ) -> (Array2<S>, AttentionCache<S>) {
-        let apply = |layer: &Linear<S>, x| layer.forward(x).expect("the network's own shapes");
-        let (q, k, v) = (apply(&self.query, queries), apply(&self.key, keys), apply(&self.value, values));
+        let (q, k, v) = (affine(&self.query, queries), affine(&self.key, keys), affine(&self.value, values));
         let (n, slots, d) = (q.nrows(), links.slots(), q.ncols());
         let scale = S::one() / S::lit(d as f64).sqrt();
         let theta = self.threshold[0];
         let mut weights = Array2::zeros((n, slots));
         let mut y = Array2::zeros((n, v.ncols()));
         let mut passed = [0, 0];
-        let mut scores = vec![S::zero(); slots];
         let mut order: Vec<usize> = Vec::with_capacity(slots);
         let (qs, ks, vs) = (flat(&q), flat(&k), flat(&v));
+        let bias = self.bias.as_slice().expect("a new vector lies in one piece");
         let m = v.ncols();
-        for i in 0..n {
+        for ((i, row), out) in flat_mut(&mut weights).chunks_exact_mut(slots.max(1)).enumerate().zip(y.rows_mut()) {
             let targets = links.of(i);
             let query = &qs[i * d..(i + 1) * d];
+            let out = out.into_slice().expect("a new matrix is row-major");
+            // First the scores; where there is no link, what the exponential makes zero of.
             let mut largest = theta;
             order.clear();
             for (slot, &target) in targets.iter().enumerate() {
+                row[slot] = S::neg_infinity();
                 let Some(target) = Links::row(target) else { continue };
-                let key = &ks[target * d..(target + 1) * d];
-                let product = query.iter().zip(key).fold(S::zero(), |sum, (&a, &b)| sum + a * b);
-                scores[slot] = product * scale + self.bias[slot];
-                order.push(slot);
+                row[slot] = dot(query, &ks[target * d..(target + 1) * d]) * scale + bias[slot];
+                if best.is_some() {
+                    order.push(slot);
+                }
                 passed[1] += 1;
-                passed[0] += usize::from(scores[slot] > theta);
-                if scores[slot] > largest {
-                    largest = scores[slot];
+                passed[0] += usize::from(row[slot] > theta);
+                if row[slot] > largest {
+                    largest = row[slot];
                 }
             }
             if let Some(best) = best.filter(|&best| best < order.len()) {
                 // Ties go to the earlier slot, so that the choice has one answer.
-                order.sort_by(|&a, &b| scores[b].widen().total_cmp(&scores[a].widen()).then(a.cmp(&b)));
-                order.truncate(best);
+                order.sort_by(|&a, &b| row[b].widen().total_cmp(&row[a].widen()).then(a.cmp(&b)));
+                order[best..].iter().for_each(|&slot| row[slot] = S::neg_infinity());
             }
-            let mut row = weights.row_mut(i);
-            let mut sum = (theta - largest).quick_exp();
-            for &slot in &order {
-                row[slot] = (scores[slot] - largest).quick_exp();
-                sum += row[slot];
+            let none = S::neg_infinity();
+            for w in row.iter_mut() {
+                let e = (*w - largest).quick_exp();
+                *w = if *w > none { e } else { S::zero() };
             }
-            let out = y.row_mut(i).into_slice().expect("a new matrix is row-major");
-            for &slot in &order {
-                row[slot] /= sum;
-                let target = Links::row(targets[slot]).expect("only links have an order");
-                for (o, &value) in out.iter_mut().zip(&vs[target * m..(target + 1) * m]) {
-                    *o += row[slot] * value;
-                }
+            let sum = row.iter().fold((theta - largest).quick_exp(), |sum, &w| sum + w);
+            row.iter_mut().for_each(|w| *w /= sum);
+            for (&weight, &target) in row.iter().zip(targets).filter(|(weight, _)| **weight > S::zero()) {
+                let Some(target) = Links::row(target) else { continue };
+                add_scaled(out, weight, &vs[target * m..(target + 1) * m]);
             }
         }
         (y, AttentionCache { q, k, v, weights, passed })
@@ -172,33 +172,31 @@ impl<S: Scalar> LinkedAttention<S> {
         {
             let (qs, ks, vs) = (flat(&q), flat(&k), flat(&v));
             let (dqs, dks, dvs) = (flat_mut(&mut dq), flat_mut(&mut dk), flat_mut(&mut dv));
+            let up = dy.as_standard_layout();
+            let up = up.as_slice().expect("in standard layout");
             for i in 0..n {
                 let (targets, weights) = (links.of(i), weights.row(i));
-                let up = dy.row(i);
+                let up = &up[i * m..(i + 1) * m];
                 let (mut mean, mut total) = (S::zero(), S::zero());
                 for (slot, &target) in targets.iter().enumerate() {
                     let a = weights[slot];
                     let Some(target) = Links::row(target).filter(|_| a > S::zero()) else { continue };
-                    let value = &vs[target * m..(target + 1) * m];
-                    let gain = value.iter().zip(up).fold(S::zero(), |sum, (&x, &g)| sum + x * g);
-                    gains[slot] = gain;
-                    mean += a * gain;
+                    let row = target * m..(target + 1) * m;
+                    gains[slot] = dot(&vs[row.clone()], up);
+                    mean += a * gains[slot];
                     total += a;
-                    for (o, &g) in dvs[target * m..(target + 1) * m].iter_mut().zip(up) {
-                        *o += a * g;
-                    }
+                    add_scaled(&mut dvs[row], a, up);
                 }
                 grad.threshold[0] -= (S::one() - total) * mean;
+                let own = i * d..(i + 1) * d;
                 for (slot, &target) in targets.iter().enumerate() {
                     let a = weights[slot];
                     let Some(target) = Links::row(target).filter(|_| a > S::zero()) else { continue };
                     let ds = a * (gains[slot] - mean);
                     grad.bias[slot] += ds;
-                    let ds = ds * scale;
-                    for c in 0..d {
-                        dqs[i * d + c] += ds * ks[target * d + c];
-                        dks[target * d + c] += ds * qs[i * d + c];
-                    }
+                    let row = target * d..(target + 1) * d;
+                    add_scaled(&mut dqs[own.clone()], ds * scale, &ks[row.clone()]);
+                    add_scaled(&mut dks[row], ds * scale, &qs[own.clone()]);
                 }
             }
         }
@@ -209,6 +207,38 @@ impl<S: Scalar> LinkedAttention<S> {
             self.value.backward(values, dv.view(), &mut grad.value),
         ]
     }
+}
+
+/// In fours, which is the usual width and becomes one instruction.
+#[inline(always)]
+fn dot<S: Scalar>(a: &[S], b: &[S]) -> S {
+    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
+    let mut sums = [S::zero(); 4];
+    for (a, b) in a.iter().zip(b) {
+        (0..4).for_each(|l| sums[l] += a[l] * b[l]);
+    }
+    let rest = rest_a.iter().zip(rest_b).fold(S::zero(), |sum, (&a, &b)| sum + a * b);
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
+}
+
+/// `y += a x`.
+#[inline(always)]
+fn add_scaled<S: Scalar>(y: &mut [S], a: S, x: &[S]) {
+    let ((y, rest_y), (x, rest_x)) = (y.as_chunks_mut::<4>(), x.as_chunks::<4>());
+    for (y, x) in y.iter_mut().zip(x) {
+        (0..4).for_each(|l| y[l] += a * x[l]);
+    }
+    rest_y.iter_mut().zip(rest_x).for_each(|(y, &x)| *y += a * x);
+}
+
+/// As the forward pass of the layer. Its rows are so short here that to copy the offset into each would take longer than the product.
+fn affine<S: Scalar>(layer: &Linear<S>, x: ArrayView2<'_, S>) -> Array2<S> {
+    let mut y = product(x, layer.weight.view());
+    let offset = layer.bias.as_slice().expect("a new vector lies in one piece");
+    for row in flat_mut(&mut y).chunks_exact_mut(offset.len()) {
+        row.iter_mut().zip(offset).for_each(|(y, &b)| *y += b);
+    }
+    y
 }
 
 fn flat<S: Scalar>(x: &Array2<S>) -> &[S] {

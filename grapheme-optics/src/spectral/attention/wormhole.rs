@@ -2,6 +2,7 @@
 
 use super::super::FieldError;
 use grapheme_core::Stream;
+use grapheme_core::product::product;
 use ndarray::{Array1, Array2, ArrayView1};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -16,11 +17,13 @@ pub struct WormholeSettings {
     pub bits: usize,
     /// How many places a bucket holds; the oldest goes first.
     pub depth: usize,
+    /// Neighbouring buckets that are searched too: those behind the nearest hyperplanes.
+    pub probes: usize,
 }
 
 impl Default for WormholeSettings {
     fn default() -> Self {
-        Self { links: 4, bits: 8, depth: 8 }
+        Self { links: 4, bits: 8, depth: 8, probes: 3 }
     }
 }
 
@@ -32,6 +35,7 @@ impl WormholeSettings {
     pub fn check(&self) -> Result<(), FieldError> {
         FieldError::require(self.links >= 1, "links", self.links as f64, "at least 1")?;
         FieldError::require((1..=20).contains(&self.bits), "bits", self.bits as f64, "from 1 to 20")?;
+        FieldError::require(self.probes <= self.bits, "probes", self.probes as f64, "at most the number of bits")?;
         FieldError::require(self.depth >= self.links, "depth", self.depth as f64, "at least the number of links")
     }
 }
@@ -44,32 +48,43 @@ pub struct Found {
     /// Pixel, row by row.
     pub place: usize,
     /// Squared distance of the descriptors.
-    pub distance: f64,
+    pub distance: f32,
+}
+
+/// The places of one frame as they look and where they are kept: see [`Wormholes::hash`].
+#[derive(Clone, Debug)]
+pub struct Hashed {
+    looks: Vec<Look>,
+    /// For each place its bucket, then those that are searched too.
+    buckets: Vec<u32>,
 }
 
 /// Places of the past by the look of their surroundings in one band.
 ///
 /// The descriptor of a place is its 3 x 3 surroundings in that band and how they have just changed, 18 numbers. Its bucket is
-/// the signs of `bits` seeded random projections of the descriptor less the running mean (Charikar, 2002): places that look
-/// alike fall together. A bucket holds the last `depth` places that fell into it. So entering a frame and searching for all its
-/// places cost O(P (bits + depth)), whatever the length of the history, and memory is `2^bits depth` descriptors.
+/// the signs of `bits` seeded random projections of the descriptor less the mean look of the first frame (Charikar, 2002): places
+/// that look alike fall together. What lies near a hyperplane may fall to its other side, so a search also looks behind the
+/// `probes` nearest ones (Lv et al., Multi-probe LSH, 2007). A bucket holds the last `depth` places that fell into it. So entering a
+/// frame and searching for all its places cost O(P (bits + depth probes)), whatever the length of the history, and memory is
+/// `2^bits depth` descriptors.
 ///
 /// Causality is by order of calls: what was not entered is not found.
 #[derive(Clone, Debug)]
 pub struct Wormholes {
     settings: WormholeSettings,
-    /// bits x 18.
+    /// 18 x bits.
     planes: Array2<f64>,
-    /// Running sum of descriptors and their number: hashing is about their mean at the time.
+    /// Hashing is about this look.
     centre: Array1<f64>,
     /// Places of each bucket, a ring; and how many were ever put there.
     places: Vec<Option<(usize, usize)>>,
-    descriptors: Array2<f64>,
+    descriptors: Vec<Look>,
     filled: Vec<usize>,
 }
 
 /// Numbers of a descriptor.
 const LOOK: usize = 18;
+type Look = [f32; LOOK];
 
 impl Wormholes {
     /// Without a place.
@@ -81,10 +96,10 @@ impl Wormholes {
         let mut stream = seed.clone();
         let buckets = 1 << settings.bits;
         Ok(Self {
-            planes: Array2::from_shape_simple_fn((settings.bits, LOOK), || stream.random::<f64>() - 0.5),
+            planes: Array2::from_shape_simple_fn((LOOK, settings.bits), || stream.random::<f64>() - 0.5),
             centre: Array1::zeros(LOOK),
             places: vec![None; buckets * settings.depth],
-            descriptors: Array2::zeros((buckets * settings.depth, LOOK)),
+            descriptors: vec![[0.0; LOOK]; buckets * settings.depth],
             filled: vec![0; buckets],
             settings,
         })
@@ -97,36 +112,66 @@ impl Wormholes {
         }
     }
 
-    /// Enters every place of a frame: its looks, P x 18.
-    pub fn enter(&mut self, step: usize, looks: &Array2<f64>) {
-        for (place, look) in looks.rows().into_iter().enumerate() {
-            let bucket = self.bucket(look);
-            let slot = bucket * self.settings.depth + self.filled[bucket] % self.settings.depth;
+    /// Where the places of a frame belong, from their looks, P x 18.
+    pub fn hash(&self, looks: &Array2<f64>) -> Hashed {
+        let sides = product((looks - &self.centre).view(), self.planes.view());
+        let WormholeSettings { bits, probes, .. } = self.settings;
+        let mut buckets = Vec::with_capacity(sides.nrows() * (1 + probes));
+        let mut order: Vec<usize> = Vec::with_capacity(bits);
+        for sides in sides.rows() {
+            let own = sides.iter().enumerate().fold(0, |bucket, (bit, &side)| bucket | u32::from(side > 0.0) << bit);
+            buckets.push(own);
+            order.clear();
+            order.extend(0..bits);
+            order.sort_unstable_by(|&a, &b| sides[a].abs().total_cmp(&sides[b].abs()).then(a.cmp(&b)));
+            buckets.extend(order[..probes].iter().map(|bit| own ^ 1 << bit));
+        }
+        let looks = looks.rows().into_iter().map(|row| std::array::from_fn(|i| row[i] as f32)).collect();
+        Hashed { looks, buckets }
+    }
+
+    /// Enters every place of a frame.
+    pub fn enter(&mut self, step: usize, frame: &Hashed) {
+        let (depth, stride) = (self.settings.depth, 1 + self.settings.probes);
+        for (place, look) in frame.looks.iter().enumerate() {
+            let bucket = frame.buckets[place * stride] as usize;
+            let slot = bucket * depth + self.filled[bucket] % depth;
             self.filled[bucket] += 1;
             self.places[slot] = Some((step, place));
-            self.descriptors.row_mut(slot).assign(&look);
+            self.descriptors[slot] = *look;
         }
     }
 
-    /// The places of the same bucket that look most alike, the nearest first, at most `links`; ties go to the later place.
-    pub fn search(&self, look: ArrayView1<'_, f64>, found: &mut Vec<Found>) {
+    /// The places in the buckets of `place` that look most like it, the nearest first, at most `links`; ties go to the later place.
+    pub fn search(&self, frame: &Hashed, place: usize, found: &mut Vec<Found>) {
         found.clear();
-        let bucket = self.bucket(look);
-        for slot in bucket * self.settings.depth..(bucket + 1) * self.settings.depth {
-            let Some((step, place)) = self.places[slot] else { continue };
-            found.push(Found { step, place, distance: distance(look, self.descriptors.row(slot)) });
+        let (depth, stride) = (self.settings.depth, 1 + self.settings.probes);
+        for &bucket in &frame.buckets[place * stride..(place + 1) * stride] {
+            let slots = bucket as usize * depth..(bucket as usize + 1) * depth;
+            self.search_slots(slots, &frame.looks[place], found);
         }
-        nearest(found, self.settings.links);
     }
 
     /// The same among all places that are still held: the reference, O(buckets x depth).
-    pub fn search_exactly(&self, look: ArrayView1<'_, f64>, found: &mut Vec<Found>) {
+    pub fn search_exactly(&self, frame: &Hashed, place: usize, found: &mut Vec<Found>) {
         found.clear();
-        for (slot, entry) in self.places.iter().enumerate() {
-            let Some((step, place)) = *entry else { continue };
-            found.push(Found { step, place, distance: distance(look, self.descriptors.row(slot)) });
+        self.search_slots(0..self.places.len(), &frame.looks[place], found);
+    }
+
+    fn search_slots(&self, slots: std::ops::Range<usize>, look: &Look, found: &mut Vec<Found>) {
+        for slot in slots {
+            let Some((step, place)) = self.places[slot] else { continue };
+            let distance = distance(look, &self.descriptors[slot]);
+            if found.len() == self.settings.links && found.last().is_some_and(|last| distance > last.distance) {
+                continue;
+            }
+            let new = Found { step, place, distance };
+            let at = found.iter().rposition(|old| !new.is_before(old)).map_or(0, |last| last + 1);
+            if at < self.settings.links {
+                found.truncate(self.settings.links - 1);
+                found.insert(at, new);
+            }
         }
-        nearest(found, self.settings.links);
     }
 
     /// Forgets all places.
@@ -140,12 +185,12 @@ impl Wormholes {
     pub fn settings(&self) -> &WormholeSettings {
         &self.settings
     }
+}
 
-    fn bucket(&self, look: ArrayView1<'_, f64>) -> usize {
-        self.planes.rows().into_iter().fold(0, |bucket, plane| {
-            let side: f64 = plane.iter().zip(look).zip(&self.centre).map(|((p, x), c)| p * (x - c)).sum();
-            2 * bucket + usize::from(side > 0.0)
-        })
+impl Found {
+    fn is_before(&self, other: &Self) -> bool {
+        let order = self.distance.total_cmp(&other.distance);
+        order.then(other.step.cmp(&self.step)).then(self.place.cmp(&other.place)).is_lt()
     }
 }
 
@@ -153,26 +198,27 @@ impl Wormholes {
 /// pixel counts.
 pub fn looks(now: ArrayView1<'_, f64>, before: ArrayView1<'_, f64>, [h, w]: [usize; 2]) -> Array2<f64> {
     let mut looks = Array2::zeros((h * w, LOOK));
-    for i in 0..h {
-        for j in 0..w {
-            let mut look = looks.row_mut(i * w + j);
-            for s in 0..9 {
-                let row = (i + s / 3).saturating_sub(1).min(h - 1);
-                let column = (j + s % 3).saturating_sub(1).min(w - 1);
-                let value = now[row * w + column];
-                look[s] = value;
-                look[9 + s] = value - before[row * w + column];
-            }
+    for (place, mut look) in looks.rows_mut().into_iter().enumerate() {
+        let (i, j) = (place / w, place % w);
+        let rows = [i.saturating_sub(1), i, (i + 1).min(h - 1)];
+        let columns = [j.saturating_sub(1), j, (j + 1).min(w - 1)];
+        for (s, (row, column)) in rows.iter().flat_map(|&row| columns.map(|column| (row, column))).enumerate() {
+            let value = now[row * w + column];
+            look[s] = value;
+            look[9 + s] = value - before[row * w + column];
         }
     }
     looks
 }
 
-fn distance(a: ArrayView1<'_, f64>, b: ArrayView1<'_, f64>) -> f64 {
-    a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum()
-}
-
-fn nearest(found: &mut Vec<Found>, count: usize) {
-    found.sort_by(|a, b| a.distance.total_cmp(&b.distance).then(b.step.cmp(&a.step)).then(a.place.cmp(&b.place)));
-    found.truncate(count);
+fn distance(a: &Look, b: &Look) -> f32 {
+    // Four sums at once, which the compiler keeps in one register.
+    let mut sums = [0.0; 4];
+    for (a, b) in a[..16].chunks_exact(4).zip(b[..16].chunks_exact(4)) {
+        for l in 0..4 {
+            sums[l] += (a[l] - b[l]) * (a[l] - b[l]);
+        }
+    }
+    let rest = (a[16] - b[16]) * (a[16] - b[16]) + (a[17] - b[17]) * (a[17] - b[17]);
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
 }

@@ -52,12 +52,14 @@ impl LagRule {
         }
     }
 
-    /// Subtracts from `row` what the rule makes of the frames before the one of age `target`.
-    pub(super) fn subtract_from(&self, history: &History, target: usize, mut row: ArrayViewMut1<'_, f64>) {
-        row -= self.constant;
-        for (lag, &weight) in self.weights.iter().enumerate() {
-            row.scaled_add(-weight, &history.frame(target + 1 + lag));
+    /// What the rule misses by at some pixels, whose values are given by age from that of the frame that it should have foreseen.
+    #[inline(always)]
+    pub(super) fn errors<const N: usize>(&self, values: &[[f64; N]]) -> [f64; N] {
+        let mut errors = values[0].map(|x| x - self.constant);
+        for (&weight, value) in self.weights.iter().zip(&values[1..]) {
+            errors.iter_mut().zip(value).for_each(|(e, &x)| *e -= weight * x);
         }
+        errors
     }
 
     /// Adds the rule to the columns of `weights`, the constant last.

@@ -32,6 +32,8 @@ impl Default for LearnedSettings {
 
 /// How many frames the principal components are taken from, at most.
 const FRAMES_FOR_COMPONENTS: usize = 512;
+/// And the recurrence over neighbours, which has 37 unknowns and as many equations a frame as there are pixels.
+const FRAMES_FOR_NEIGHBOURS: usize = 2048;
 
 /// Everything that was fitted to training sequences, in closed form.
 #[derive(Clone, Debug, Default)]
@@ -46,8 +48,8 @@ pub struct Learned {
 impl Learned {
     /// Fits all of it to sequences of frames of one shape.
     ///
-    /// One pass for the sums over lags and neighbours, O(L P + (9 D)^2 P) a frame; then the components of at most 512
-    /// frames, evenly chosen, and the least squares over states.
+    /// One pass for the sums over lags, O(L P) a frame, and over neighbours, O((9 D)^2 P) for each of at most 2,048 frames; then the
+    /// components of at most 512 frames, evenly chosen, and the least squares over states.
     ///
     /// # Errors
     /// Frames of different shapes or with numbers that are not finite; a sequence of fewer than two frames.
@@ -60,6 +62,7 @@ impl Learned {
         let mut neighbourhood = NeighbourhoodStatistics::new(settings.neighbourhood);
         let mut history = History::new(shape, (longest + 1).max(settings.neighbourhood + 1))?;
         let mut mean = Array1::zeros(first.len());
+        let (mut seen, every) = (0, frames.len().div_ceil(FRAMES_FOR_NEIGHBOURS));
         for sequence in sequences {
             if sequence.len() < 2 {
                 return Err(FieldError::Short { found: sequence.len(), least: 2 });
@@ -68,7 +71,10 @@ impl Learned {
             for frame in sequence {
                 history.push(frame)?;
                 mean += &history.frame(0);
-                neighbourhood.add_newest(&history);
+                if seen % every == 0 {
+                    neighbourhood.add_newest(&history);
+                }
+                seen += 1;
                 for statistics in &mut each {
                     if history.len() > statistics.lags() {
                         statistics.add_target(&history, 0);

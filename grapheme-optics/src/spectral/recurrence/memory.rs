@@ -1,6 +1,7 @@
 //! Linear dynamics of principal components, and a kernel over remembered states for what is not linear.
 
-use super::super::{History, solve::Factor};
+use super::super::History;
+use super::super::solve::{Factor, add_rows};
 use grapheme_core::Stream;
 use grapheme_core::product::product;
 use ndarray::{Array1, Array2, ArrayView1, ArrayViewMut1, Axis, s};
@@ -109,10 +110,14 @@ impl Memory {
 
     fn state(&self, history: &History) -> Array1<f64> {
         let r = self.components.nrows();
+        let mut frames = Array2::zeros((self.delays, self.mean.len()));
+        for (d, mut row) in frames.rows_mut().into_iter().enumerate() {
+            row.assign(&(&history.frame(d) - &self.mean));
+        }
+        let coefficients = product(self.components.view(), frames.t());
         let mut state = Array1::ones(1 + r * self.delays);
         for d in 0..self.delays {
-            let centred = &history.frame(d) - &self.mean;
-            state.slice_mut(s![1 + d * r..1 + (d + 1) * r]).assign(&self.components.dot(&centred));
+            state.slice_mut(s![1 + d * r..1 + (d + 1) * r]).assign(&coefficients.column(d));
         }
         state
     }
@@ -130,12 +135,14 @@ impl MemoryRule<'_> {
     pub fn next(&self, history: &History, mut out: ArrayViewMut1<'_, f64>) {
         let memory = self.memory;
         let state = memory.state(history);
-        let mut change = state.dot(&memory.linear);
+        let mut change = Array1::zeros(memory.components.nrows());
+        add_rows(state.view(), memory.linear.view(), &mut change.view_mut());
         if self.remembers {
-            change += &memory.attention(state.view()).dot(&memory.values);
+            let attention = memory.attention(state.view());
+            add_rows(attention.view(), memory.values.view(), &mut change.view_mut());
         }
         out.assign(&history.frame(0));
-        out += &change.dot(&memory.components);
+        add_rows(change.view(), memory.components.view(), &mut out);
     }
 }
 

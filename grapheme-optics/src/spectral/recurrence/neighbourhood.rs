@@ -29,8 +29,25 @@ impl Neighbourhood {
 
     /// As [`super::Rule::next`].
     pub fn next(&self, history: &History, mut out: ArrayViewMut1<'_, f64>) {
-        let design = design(history, 0, self.frames);
-        out.assign(&self.weights.dot(&design));
+        let [_, w] = history.shape();
+        let mut next = vec![self.weights[9 * self.frames]; out.len()];
+        for_each_shift(history, 0, self.frames, |shift, i, row| {
+            let weight = self.weights[shift];
+            let out = &mut next[i * w..(i + 1) * w];
+            let add = |out: &mut [f64], row: &[f64]| out.iter_mut().zip(row).for_each(|(o, &x)| *o += weight * x);
+            match shift % 3 {
+                0 => {
+                    out[0] += weight * row[0];
+                    add(&mut out[1..], row);
+                }
+                1 => add(out, row),
+                _ => {
+                    out[w - 1] += weight * row[w - 1];
+                    add(out, &row[1..]);
+                }
+            }
+        });
+        out.iter_mut().zip(next).for_each(|(o, x)| *o = x);
     }
 }
 
@@ -58,20 +75,28 @@ impl NeighbourhoodStatistics {
 fn design(history: &History, first: usize, frames: usize) -> Array2<f64> {
     let [h, w] = history.shape();
     let mut design = Array2::ones((9 * frames + 1, h * w));
+    for_each_shift(history, first, frames, |shift, i, row| {
+        let mut target = design.slice_mut(ndarray::s![shift, i * w..(i + 1) * w]);
+        for j in 0..w {
+            target[j] = row[(j + shift % 3).saturating_sub(1).min(w - 1)];
+        }
+    });
+    design
+}
+
+/// Calls `f(shift, i, row)` for each of the nine shifts in each frame and each row i, with the row of the frame that the shift
+/// leads to.
+fn for_each_shift(history: &History, first: usize, frames: usize, mut f: impl FnMut(usize, usize, &[f64])) {
+    let [h, w] = history.shape();
     for d in 0..frames {
-        let frame = history.frame(first + d);
+        let frame = history.values(first + d);
         for shift in 0..9 {
-            let (di, dj) = (shift / 3, shift % 3);
-            let mut row = design.row_mut(9 * d + shift);
             for i in 0..h {
-                let from = (i + di).saturating_sub(1).min(h - 1) * w;
-                for j in 0..w {
-                    row[i * w + j] = frame[from + (j + dj).saturating_sub(1).min(w - 1)];
-                }
+                let from = (i + shift / 3).saturating_sub(1).min(h - 1) * w;
+                f(9 * d + shift, i, &frame[from..from + w]);
             }
         }
     }
-    design
 }
 
 #[cfg(test)]

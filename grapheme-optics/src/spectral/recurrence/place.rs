@@ -14,6 +14,10 @@ pub struct PlaceRule {
     weights: Array2<f64>,
 }
 
+/// Pixels that are worked on together.
+const LANES: usize = 8;
+type Lane = [f64; LANES];
+
 impl PlaceRule {
     /// The rule for a history that has the lags and a frame more in one piece, and ends in the lags in one piece.
     pub fn new(lags: usize, window: usize, prior: f64, history: &History) -> Option<Self> {
@@ -25,58 +29,49 @@ impl PlaceRule {
         let mut pooled = LagStatistics::new(lags);
         pooled.add(history);
         let common = pooled.solve(lags)?;
-        let (n, pixels) = (lags + 1, history.pixels());
-        // The unknown is the gap to the common rule, so the right side is that rule's error.
-        let mut errors = Array2::zeros((targets.len(), pixels));
-        for (&target, mut row) in targets.iter().zip(errors.rows_mut()) {
-            row.assign(&history.frame(target));
-            common.subtract_from(history, target, row);
-        }
         let prior_moments = pooled.mean_moments(lags);
+        let (n, pixels) = (lags + 1, history.pixels());
+        let ages = 1 + lags + targets.iter().copied().max().unwrap_or(0);
         let mut weights = Array2::zeros((n, pixels));
-        // Row k of the packed lower triangle, then the right side, each for all pixels at once.
-        let packed = n * (n + 1) / 2;
-        let mut sums = Array2::<f64>::zeros((packed + n, pixels));
-        for (&target, error) in targets.iter().zip(errors.rows()) {
-            let mut k = 0;
+        let frames: Vec<&[f64]> = (0..ages).map(|age| history.values(age)).collect();
+        let mut values = vec![[0.0; LANES]; ages];
+        let mut errors = vec![[0.0; LANES]; targets.len()];
+        let (mut a, mut b) = (vec![[0.0; LANES]; n * n], vec![[0.0; LANES]; n]);
+        for first in (0..pixels).step_by(LANES) {
+            let part = first..pixels.min(first + LANES);
+            for (value, frame) in values.iter_mut().zip(&frames) {
+                value.iter_mut().zip(&frame[part.clone()]).for_each(|(v, &x)| *v = x);
+            }
+            // The unknown is the gap to the common rule, so the right side is that rule's error.
+            for (error, &target) in errors.iter_mut().zip(&targets) {
+                *error = common.errors(&values[target..]);
+            }
             for i in 0..n {
                 for j in 0..=i {
-                    let mut sum = sums.row_mut(k);
-                    match (i == lags, j == lags) {
-                        (true, true) => sum += 1.0,
-                        (true, false) => sum += &history.frame(target + 1 + j),
-                        _ => {
-                            let (a, b) = (history.frame(target + 1 + i), history.frame(target + 1 + j));
-                            ndarray::Zip::from(&mut sum).and(a).and(b).for_each(|s, &a, &b| *s += a * b);
+                    let mut sum = [prior * prior_moments[(i, j)]; LANES];
+                    for &target in &targets {
+                        match (i == lags, j == lags) {
+                            (true, true) => sum.iter_mut().for_each(|s| *s += 1.0),
+                            (true, false) => add(&mut sum, &values[target + 1 + j]),
+                            _ => add_product(&mut sum, &values[target + 1 + i], &values[target + 1 + j]),
                         }
                     }
-                    k += 1;
+                    a[i * n + j] = sum;
                 }
-            }
-            for i in 0..n {
-                let mut sum = sums.row_mut(packed + i);
-                if i == lags {
-                    sum += &error;
-                } else {
-                    let a = history.frame(target + 1 + i);
-                    ndarray::Zip::from(&mut sum).and(a).and(&error).for_each(|s, &a, &e| *s += a * e);
+                a[i * n + i].iter_mut().for_each(|sum| *sum += 1e-12 * prior_moments[(i, i)]);
+                b[i] = [0.0; LANES];
+                for (&target, error) in targets.iter().zip(&errors) {
+                    if i == lags {
+                        add(&mut b[i], error);
+                    } else {
+                        add_product(&mut b[i], &values[target + 1 + i], error);
+                    }
                 }
-            }
-        }
-        let mut a = vec![0.0; n * n];
-        let mut b = vec![0.0; n];
-        for pixel in 0..pixels {
-            let mut k = 0;
-            for (i, right) in b.iter_mut().enumerate() {
-                for j in 0..=i {
-                    a[i * n + j] = sums[(k, pixel)] + prior * prior_moments[(i, j)];
-                    k += 1;
-                }
-                a[i * n + i] += 1e-12 * prior_moments[(i, i)];
-                *right = sums[(packed + i, pixel)];
             }
             solve_small(&mut a, &mut b, n);
-            weights.column_mut(pixel).iter_mut().zip(&b).for_each(|(weight, &gap)| *weight = gap);
+            for (mut row, gap) in weights.rows_mut().into_iter().zip(&b) {
+                row.slice_mut(ndarray::s![part.clone()]).iter_mut().zip(gap).for_each(|(w, &gap)| *w = gap);
+            }
         }
         common.add_to(&mut weights);
         Some(Self { weights })
@@ -93,32 +88,56 @@ impl PlaceRule {
     }
 }
 
-/// Cholesky's method in place on the lower triangle; a pivot that rounding has eaten leaves its unknown at zero.
-fn solve_small(a: &mut [f64], b: &mut [f64], n: usize) {
+#[inline(always)]
+fn add(sum: &mut Lane, x: &Lane) {
+    (0..LANES).for_each(|l| sum[l] += x[l]);
+}
+
+#[inline(always)]
+fn add_product(sum: &mut Lane, x: &Lane, y: &Lane) {
+    (0..LANES).for_each(|l| sum[l] += x[l] * y[l]);
+}
+
+#[inline(always)]
+fn subtract_product(sum: &mut Lane, x: &Lane, y: &Lane) {
+    (0..LANES).for_each(|l| sum[l] -= x[l] * y[l]);
+}
+
+#[inline(always)]
+fn divide(x: &mut Lane, by: &Lane) {
+    (0..LANES).for_each(|l| x[l] /= by[l]);
+}
+
+/// Cholesky's method in place on the lower triangle, for some pixels at once; a pivot that rounding has eaten leaves its
+/// unknown at zero.
+fn solve_small(a: &mut [Lane], b: &mut [Lane], n: usize) {
     for i in 0..n {
         for j in 0..=i {
             let mut sum = a[i * n + j];
             for k in 0..j {
-                sum -= a[i * n + k] * a[j * n + k];
+                subtract_product(&mut sum, &a[i * n + k], &a[j * n + k]);
             }
-            a[i * n + j] = match i == j {
-                true if sum > 0.0 => sum.sqrt(),
-                true => f64::INFINITY,
-                false => sum / a[j * n + j],
-            };
+            if i == j {
+                sum.iter_mut().for_each(|s| *s = if *s > 0.0 { s.sqrt() } else { f64::INFINITY });
+            } else {
+                divide(&mut sum, &a[j * n + j]);
+            }
+            a[i * n + j] = sum;
         }
         let mut sum = b[i];
         for k in 0..i {
-            sum -= a[i * n + k] * b[k];
+            subtract_product(&mut sum, &a[i * n + k], &b[k]);
         }
-        b[i] = sum / a[i * n + i];
+        divide(&mut sum, &a[i * n + i]);
+        b[i] = sum;
     }
     for i in (0..n).rev() {
         let mut sum = b[i];
         for k in i + 1..n {
-            sum -= a[k * n + i] * b[k];
+            subtract_product(&mut sum, &a[k * n + i], &b[k]);
         }
-        b[i] = sum / a[i * n + i];
+        divide(&mut sum, &a[i * n + i]);
+        b[i] = sum;
     }
 }
 

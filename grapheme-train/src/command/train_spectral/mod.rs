@@ -1,5 +1,6 @@
 //! Trains the predictor of wave fields on one of them, scores it on frames that it never saw, and draws what it does.
 
+mod family;
 mod picture;
 mod protocol;
 mod scene;
@@ -66,12 +67,17 @@ struct Cli {
     #[arg(long, default_value = "runs/spectral")]
     out: PathBuf,
     /// Score one model on all eleven patterns beside the simple methods: 1 is one sequence each, frames 0 to 499 and then 10,000 to
-    /// 10,100. Of the options above --size, --passes and --rate count
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=1))]
+    /// 10,100; 2 is a family of sequences each, of which no two are alike. Of the options above --size, --passes and --rate count,
+    /// and --seed for 2
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=2))]
     protocol: Option<u8>,
-    /// Seeds of the protocol; each must be as good as the best simple method
+    /// Seeds of protocol 1; each must be as good as the best simple method
     #[arg(long, value_delimiter = ',', default_value = "1,2,3", requires = "protocol")]
     seeds: Vec<u64>,
+    /// Sequences of a family to learn from and to be scored on
+    #[arg(long, num_args = 2, value_names = ["LEARN", "TEST"], default_values_t = [400, 50], requires = "protocol",
+        value_parser = clap::value_parser!(u16).range(2..=2000))]
+    sequences: Vec<u16>,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -83,7 +89,8 @@ Examples:
   train_spectral --pattern double_slit --out runs/double_slit
   train_spectral --pattern obstacle --size 48 --passes 4
   train_spectral --pattern bifurcation --loss quantised --json
-  train_spectral --protocol 1 --seeds 1,2,3";
+  train_spectral --protocol 1 --seeds 1,2,3
+  train_spectral --protocol 2";
 
 /// The losses, with the settings that a command has for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -132,8 +139,12 @@ fn run(cli: &Cli) -> Result<()> {
     ensure!(cli.rate > 0.0 && cli.rate <= 1.0, "--rate {}: must be above 0 and at most 1", cli.rate);
     let n = usize::from(cli.size);
     if cli.protocol.is_some() {
-        let training = TrainingSettings { passes: cli.passes, rate: cli.rate, seed: 0 };
-        return protocol::run(n, &cli.seeds, training, cli.json);
+        let training = TrainingSettings { passes: cli.passes, rate: cli.rate, seed: cli.seed };
+        if cli.protocol == Some(1) {
+            return protocol::run(n, &cli.seeds, training, cli.json);
+        }
+        let [learn, test] = [0, 1].map(|i| usize::from(cli.sequences[i]));
+        return family::run(n, cli.seed, family::Counts { learn, test }, training, cli.json);
     }
     // Of a frame that is scored six maps are kept until the pictures are drawn.
     let cells = n * n * (cli.frames as usize + 6 * (WARM + cli.test as usize));

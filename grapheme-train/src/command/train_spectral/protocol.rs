@@ -156,6 +156,6 @@ mod tests {
         assert!((errors[0] / mean(&|t| test[t - 1].clone()) - 1.0).abs() < 1e-9);
         assert!((errors[1] / mean(&linear) - 1.0).abs() < 1e-9);
         // What is fitted is better than what is not, and a blob that circles is linear in its components.
-        assert!(errors[3] < 0.1 * errors[1] && errors[5] < 0.1 * errors[3] && errors[6] > errors[0], "{errors:?}");
+        assert!(errors[3] < 0.1 * errors[1] && errors[5] < 0.5 * errors[3] && errors[6] > errors[0], "{errors:?}");
     }
 }

@@ -37,6 +37,8 @@ pub struct Step {
 const CLIP: f64 = 1.0;
 /// Frames that only fill the history: attention has nothing to read in the first ones.
 const QUIET: usize = 4;
+/// Sequences of a family that the attention is trained on.
+const SEQUENCES: usize = 24;
 /// Hidden units of the discriminator.
 const HIDDEN: usize = 8;
 
@@ -61,9 +63,27 @@ pub fn learn_all(
     if settings.passes > 0 {
         let (first, second) = halves(frames);
         predictor.fit(&[first.to_vec()], settings.seed)?;
-        train(predictor, second, settings, hear)?;
+        train(predictor, &[second], settings, hear)?;
     }
     Ok(predictor.fit(&[frames.to_vec()], settings.seed)?)
+}
+
+/// The same with many sequences: fitted to the first half of them, trained on some of the others.
+///
+/// # Errors
+/// As [`train`].
+pub fn learn_family(
+    predictor: &mut Predictor<f32>,
+    sequences: &[Vec<Array2<f64>>],
+    settings: TrainingSettings,
+) -> Result<()> {
+    if settings.passes > 0 {
+        let (first, second) = sequences.split_at(sequences.len() / 2);
+        predictor.fit(first, settings.seed)?;
+        let some: Vec<&[Array2<f64>]> = second.iter().take(SEQUENCES).map(Vec::as_slice).collect();
+        train(predictor, &some, settings, |_| {})?;
+    }
+    Ok(predictor.fit(sequences, settings.seed)?)
 }
 
 /// What the recurrences are fitted to while the attention is trained, and what it is trained on.
@@ -71,13 +91,13 @@ pub fn halves(frames: &[Array2<f64>]) -> (&[Array2<f64>], &[Array2<f64>]) {
     frames.split_at(frames.len() / 2)
 }
 
-/// Trains the correction of a predictor whose recurrences are fitted.
+/// Trains the correction of a predictor whose recurrences are fitted; each sequence begins with an empty history.
 ///
 /// # Errors
 /// A frame that the predictor refuses; a gradient that is not finite, naming the frame and the block.
 pub fn train(
     predictor: &mut Predictor<f32>,
-    frames: &[Array2<f64>],
+    sequences: &[&[Array2<f64>]],
     settings: TrainingSettings,
     mut hear: impl FnMut(Step),
 ) -> Result<()> {
@@ -87,16 +107,20 @@ pub fn train(
         _ => None,
     };
     let mut gradient = param::zeros_like(predictor.correction());
-    let (mut step, steps) = (0, settings.steps(frames.len()).max(1));
+    let steps: usize = sequences.iter().map(|frames| settings.steps(frames.len())).sum();
+    let mut step = 0;
     for pass in 0..settings.passes {
-        predictor.clear();
-        let mut sum = 0.0;
-        for (t, frame) in frames.iter().enumerate() {
+        let (mut sum, mut count) = (0.0, 0);
+        let all = sequences.iter().flat_map(|frames| frames.iter().enumerate());
+        for (t, frame) in all {
+            if t == 0 {
+                predictor.clear();
+            }
             predictor.predict();
             if t >= QUIET {
                 param::each_mut(&mut gradient, |_, _, values| values.fill(0.0));
                 let shape = [frame.nrows(), frame.ncols()];
-                let rate = settings.rate * (1.0 - 0.9 * step as f64 / steps as f64);
+                let rate = settings.rate * (1.0 - 0.9 * step as f64 / steps.max(1) as f64);
                 let learned = match &mut opponent {
                     Some(opponent) => predictor.learn_with(frame, &mut gradient, |y, target, dy| {
                         opponent.meet(y, &target.rest(), dy, shape, rate)
@@ -113,7 +137,8 @@ pub fn train(
                 optimiser.step(predictor.correction_mut(), &gradient, rate);
                 step += 1;
                 sum += loss;
-                hear(Step { pass, frame: t, loss, mean_loss: sum / (t + 1 - QUIET) as f64, norm });
+                count += 1;
+                hear(Step { pass, frame: t, loss, mean_loss: sum / f64::from(count), norm });
             }
             predictor.observe(frame)?;
         }
@@ -163,7 +188,8 @@ mod tests {
             Loss::Squared,
             Loss::Quantised { bins: 5 },
             Loss::Energy { modes: 2, variance: 0.5, penalty: 0.1 },
-            Loss::Adversarial { weight: 1.0 },
+            // The opponent learns too, so what it adds may rise: the squared error must outweigh it.
+            Loss::Adversarial { weight: 10.0 },
         ];
         for loss in losses {
             let run = || {
@@ -171,7 +197,7 @@ mod tests {
                 let mut predictor = Predictor::<f32>::new([8, 8], settings, 1).unwrap();
                 let mut means = Vec::new();
                 let settings = TrainingSettings { passes: 4, rate: 3e-3, seed: 1 };
-                train(&mut predictor, &frames, settings, |step| {
+                train(&mut predictor, &[&frames], settings, |step| {
                     if step.frame == 59 {
                         means.push(step.mean_loss);
                     }
