@@ -37,6 +37,7 @@ impl Default for ForecastSettings {
             Recurrence::ContextLags { lags: 4, prior: 0.1 },
             Recurrence::ContextLags { lags: 8, prior: 0.1 },
             Recurrence::Place { lags: 4, window: 16, prior: 1e-3 },
+            Recurrence::Gain,
             Recurrence::Neighbourhood,
             context(1, 1e-12, None),
             context(4, 1e-12, None),

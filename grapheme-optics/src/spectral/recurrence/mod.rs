@@ -4,6 +4,7 @@
 //! or with nothing where the history is too short. A rule is applied to that history, or to one that it has itself
 //! continued: that is a rollout. All of them see frames of the past alone.
 
+mod gain;
 mod kernel;
 mod lags;
 mod learned;
@@ -11,6 +12,7 @@ mod memory;
 mod neighbourhood;
 mod place;
 
+pub use gain::GainRule;
 pub use kernel::{Kernel, KernelRule};
 pub use lags::{LagRule, LagStatistics};
 pub use learned::{Learned, LearnedSettings};
@@ -55,6 +57,8 @@ pub enum Recurrence {
         /// Weight of the prior in frames.
         prior: f64,
     },
+    /// An oscillation that is seen through a gain of each frame, from the history.
+    Gain,
     /// One least squares over the 3 x 3 neighbourhood in the last frames, from training.
     Neighbourhood,
     /// Attention over the history whose weights solve a ridge regression; linear, or with a Gaussian kernel.
@@ -80,6 +84,8 @@ pub enum Rule<'a> {
     Frame(&'a Array1<f64>),
     /// Weights for each pixel.
     Place(PlaceRule),
+    /// One frequency and a gain.
+    Gain(GainRule),
     /// Weights of neighbours.
     Neighbourhood(&'a Neighbourhood),
     /// Attention over the history.
@@ -99,6 +105,7 @@ impl Recurrence {
             Self::Lags { lags } => format!("pixel LS({lags})"),
             Self::ContextLags { lags, .. } => format!("pixel LS({lags}) of the sequence"),
             Self::Place { lags, .. } => format!("LS({lags}) of each pixel"),
+            Self::Gain => "oscillation with a gain".into(),
             Self::Neighbourhood => "3x3 LS".into(),
             Self::Context(Kernel { delays, width: None, ridge }) => {
                 format!("delay DMD({delays}) of the sequence, ridge {ridge:.0e}")
@@ -119,6 +126,7 @@ impl Recurrence {
                 LagRule::from_history(lags, prior, learned.statistics(), history).map(Rule::Lags)
             }
             Self::Place { lags, window, prior } => PlaceRule::new(lags, window, prior, history).map(Rule::Place),
+            Self::Gain => GainRule::new(history).map(Rule::Gain),
             Self::Neighbourhood => {
                 learned.neighbourhood().filter(|rule| rule.frames() <= history.len()).map(Rule::Neighbourhood)
             }
@@ -136,6 +144,7 @@ impl Rule<'_> {
             Self::Lags(rule) => rule.next(history, out),
             Self::Frame(frame) => frame.assign_to(out),
             Self::Place(rule) => rule.next(history, out),
+            Self::Gain(rule) => rule.next(history, out),
             Self::Neighbourhood(rule) => rule.next(history, out),
             Self::Kernel(rule) => rule.next(history, out),
             Self::Memory(rule) => rule.next(history, out),
