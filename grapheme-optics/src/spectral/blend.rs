@@ -38,7 +38,8 @@ impl BlendSettings {
 }
 
 /// Products of errors, summed over frames.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Products {
     sums: Array2<f64>,
     /// Number of frames that each pair was seen together.
@@ -95,7 +96,8 @@ impl Products {
 /// surprise. To each is added what training saw in the same situation, as if it had been `prior` frames, and to the first four
 /// one frame's worth of what is known of calm. Predictions of several steps have a C of their own, of plain squared errors, by octaves of the number
 /// of steps, from training and from a test on the frames that were last seen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Blend {
     settings: BlendSettings,
     /// Of this sequence by situation, what is past fading.
@@ -144,6 +146,15 @@ impl Blend {
             rough: [[0.0; 2]; 2],
             change: [0.0; 2],
         }
+    }
+
+    /// Whether what a file held is of so many rules and of all situations.
+    pub(super) fn fits(&self, rules: usize) -> bool {
+        let is_whole =
+            |products: &Products| (products.sums.dim(), products.seen.dim()) == ((rules, rules), (rules, rules));
+        [(&self.recent, SITUATIONS), (&self.whole, SITUATIONS), (&self.trained, SITUATIONS), (&self.far, OCTAVES)]
+            .into_iter()
+            .all(|(products, count)| products.len() == count && products.iter().all(is_whole))
     }
 
     /// Forgets the sequence; what was taken over from training stays.

@@ -46,6 +46,12 @@ pub enum FieldError {
         /// The least that will do.
         least: usize,
     },
+    /// What was kept of a trained predictor does not belong to this one.
+    #[error("`{part}` does not fit the settings and the frames; use those that it was trained with, or train again")]
+    Experience {
+        /// Which part.
+        part: &'static str,
+    },
     /// A setting outside its range.
     #[error("{name} = {value}: must be {expected}")]
     Setting {

@@ -70,6 +70,14 @@ const LEASH: f64 = 100.0;
 /// On how many frames the trust in the rules is learned, at most.
 const FRAMES_FOR_TRUST: usize = 4000;
 
+/// What training leaves of a [`Forecast`], to be kept in a file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experience {
+    learned: Learned,
+    blend: Blend,
+}
+
 /// The predictor of frames without a trained network: what is linear, periodic or seen before.
 #[derive(Clone, Debug)]
 pub struct Forecast {
@@ -291,6 +299,30 @@ impl Forecast {
         self.known.fill(false);
     }
 
+    /// What was learned, without the frames seen.
+    pub fn experience(&self) -> Experience {
+        let mut blend = self.blend.clone();
+        blend.clear();
+        Experience { learned: self.learned.clone(), blend }
+    }
+
+    /// Takes over what a forecast of the same settings and frames has learned, and forgets the frames seen: from here on it predicts
+    /// to the same bits.
+    ///
+    /// # Errors
+    /// [`FieldError::Experience`] where it is of other settings or frames, or was damaged; nothing has changed then.
+    pub fn take_over(&mut self, Experience { learned, blend }: Experience) -> Result<(), FieldError> {
+        if !learned.fits(self.history.pixels()) {
+            return Err(FieldError::Experience { part: "learned" });
+        }
+        if !blend.fits(self.known.len()) {
+            return Err(FieldError::Experience { part: "blend" });
+        }
+        (self.learned, self.blend) = (learned, blend);
+        self.clear();
+        Ok(())
+    }
+
     /// The frames seen.
     pub fn history(&self) -> &History {
         &self.history
@@ -332,4 +364,36 @@ fn trials(sequences: &[Vec<Array2<f64>>]) -> Vec<(Sequences, Sequences)> {
 /// The mean of the squared differences of two frames.
 pub fn mean_squared_error(a: &Array2<f64>, b: &Array2<f64>) -> f64 {
     (a - b).iter().map(|x| x * x).sum::<f64>() / a.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Pattern, Variation};
+    use super::*;
+
+    #[test]
+    fn what_was_kept_predicts_the_same_bits_and_is_refused_where_it_does_not_fit() {
+        let frames = |t: i64| Pattern::Bifurcation.frames(t, 70, 8, &Variation::default()).unwrap();
+        let mut forecast = Forecast::new([8, 8], ForecastSettings::default()).unwrap();
+        forecast.fit(&[frames(0)], &Stream::new(1)).unwrap();
+        let text = serde_json::to_string(&forecast.experience()).unwrap();
+        let kept = |text: &str| serde_json::from_str::<Experience>(text).unwrap();
+        let mut other = Forecast::new([8, 8], ForecastSettings::default()).unwrap();
+        other.take_over(kept(&text)).unwrap();
+        for frame in frames(10_000) {
+            assert_eq!(forecast.predict(), other.predict());
+            forecast.observe(&frame).unwrap();
+            other.observe(&frame).unwrap();
+        }
+        assert_eq!(forecast.rollout(20), other.rollout(20));
+
+        let fewer = ForecastSettings { recurrences: vec![Recurrence::Mean], ..ForecastSettings::default() };
+        for (shape, settings, part) in [([8, 9], ForecastSettings::default(), "learned"), ([8, 8], fewer, "blend")] {
+            let refused = Forecast::new(shape, settings).unwrap().take_over(kept(&text)).unwrap_err();
+            assert_eq!(refused, FieldError::Experience { part });
+        }
+        // What is of one piece as JSON can still be damaged.
+        let damaged = kept(&text.replacen("\"delays\":4", "\"delays\":3", 1));
+        assert!(other.take_over(damaged).is_err());
+    }
 }

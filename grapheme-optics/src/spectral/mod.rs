@@ -24,7 +24,7 @@ pub mod wave;
 pub use bands::{Bands, Partition};
 pub use blend::{Blend, BlendSettings};
 pub use error::FieldError;
-pub use forecast::{Forecast, ForecastSettings, mean_squared_error};
+pub use forecast::{Experience, Forecast, ForecastSettings, mean_squared_error};
 pub use history::History;
 pub use loss::Loss;
 pub use pattern::{Pattern, Variation};

@@ -306,6 +306,22 @@ impl<S: Scalar> Predictor<S> {
         (self.error, self.change, self.agreement, self.last) = ([0.0; 2], [0.0; 2], [0.0; 2], None);
     }
 
+    /// The recurrences, to take over what others like them have learned; see [`Forecast::take_over`].
+    pub fn forecast_mut(&mut self) -> &mut Forecast {
+        &mut self.forecast
+    }
+
+    /// Decayed sums of correction times error and of squared correction, of which [`Predictor::trust`] is the ratio: the one thing that
+    /// depends on corrections made before, so that who repeats a sequence without them can set it.
+    pub fn agreement(&self) -> [f64; 2] {
+        self.agreement
+    }
+
+    /// Sets what [`Predictor::agreement`] told.
+    pub fn set_agreement(&mut self, agreement: [f64; 2]) {
+        self.agreement = agreement;
+    }
+
     /// The trained part.
     pub fn correction(&self) -> &Correction<S> {
         &self.correction

@@ -116,6 +116,20 @@ pub enum CheckpointError {
         /// The dotted name.
         parameter: String,
     },
+    /// A value does not have the structure that it should have.
+    #[error(
+        "{}: `{key}` cannot be used ({reason}); the file is damaged or was written by another version of the program, so \
+         train again",
+        .file.display()
+    )]
+    Value {
+        /// The file.
+        file: PathBuf,
+        /// The name of the value.
+        key: String,
+        /// What does not fit.
+        reason: String,
+    },
     /// A note is missing or unreadable.
     #[error(
         "{}: note `{key}` should be a {expected}, found {found:?}; the file was not written by this program or by \

@@ -22,6 +22,7 @@
 //! ```
 
 mod error;
+mod value;
 
 #[cfg(test)]
 mod tests;

@@ -254,3 +254,38 @@ fn shapes_of_many_axes_return() {
     pass(Array::from_shape_fn((2, 3, 4), |(i, j, k)| (i * 12 + j * 4 + k) as f64));
     pass(Array::from_shape_fn((1, 1, 2, 1, 3), |(_, _, k, _, m)| (k * 3 + m) as f64));
 }
+
+#[test]
+fn values_return_to_the_same_bits_with_their_lists_as_tensors() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("state.safetensors");
+    let wave = Array2::from_shape_fn((3, 7), |(i, j)| ((i * 7 + j) as f64).sin() / 3.0);
+    let value = (Some(wave), vec![vec![0.5, f64::MIN_POSITIVE]; 2], [7_u64; 40], vec![-0.0_f32; 20], "text".to_owned());
+    type Kept = (Option<Array2<f64>>, Vec<Vec<f64>>, Vec<u64>, Vec<f32>, String);
+    let mut checkpoint = Checkpoint::new(&path);
+    checkpoint.insert_value("kept", &(&value.0, &value.1, &value.2[..], &value.3, &value.4)).unwrap();
+    checkpoint.save().unwrap();
+    let read = Checkpoint::open(&path).unwrap();
+    assert_eq!(read.names().collect::<Vec<_>>(), ["kept.0.data", "kept.3"]);
+    let found: Kept = read.read_value("kept").unwrap();
+    assert_eq!(
+        (&found.0, &found.1, &found.2[..], &found.3, &found.4),
+        (&value.0, &value.1, &value.2[..], &value.3, &value.4)
+    );
+    assert!(found.3.iter().all(|x| x.is_sign_negative()));
+
+    for (refused, part) in [
+        (read.read_value::<Kept>("other").unwrap_err(), "note `other`"),
+        (read.read_value::<Vec<u64>>("kept").unwrap_err(), "`kept` cannot be used"),
+    ] {
+        let message = refused.to_string();
+        assert!(message.contains("state.safetensors") && message.contains(part), "{message}");
+    }
+    let mut checkpoint = Checkpoint::new(&path);
+    checkpoint.note("kept", r#"[{"tensor":"gone"}]"#);
+    let message = checkpoint.read_value::<Vec<Vec<f64>>>("kept").unwrap_err().to_string();
+    assert!(message.contains("`gone`") && message.contains("missing"), "{message}");
+    let message = checkpoint.insert_value("bad", &vec![f64::MAX * 10.0; 20]).and_then(|()| checkpoint.save());
+    assert!(message.is_ok(), "what is not finite is null in JSON");
+    assert!(checkpoint.read_value::<Vec<f64>>("bad").is_err());
+}

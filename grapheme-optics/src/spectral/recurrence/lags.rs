@@ -2,9 +2,11 @@
 
 use super::super::{History, solve::Factor};
 use ndarray::{Array1, Array2, ArrayViewMut1};
+use serde::{Deserialize, Serialize};
 
 /// `x[t + 1] = c + sum_i w_i x[t - i]` for each pixel.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LagRule {
     /// The newest first.
     weights: Vec<f64>,
@@ -52,6 +54,11 @@ impl LagRule {
         }
     }
 
+    /// How many values it reads.
+    pub(super) fn lags(&self) -> usize {
+        self.weights.len()
+    }
+
     /// What the rule misses by at some pixels, whose values are given by age from that of the frame that it should have foreseen.
     #[inline(always)]
     pub(super) fn errors<const N: usize>(&self, values: &[[f64; N]]) -> [f64; N] {
@@ -71,7 +78,8 @@ impl LagRule {
 }
 
 /// The sums that least squares over lags needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LagStatistics {
     /// Products of (target, lag 1, ..., lag L, one), summed over pixels and frames.
     moments: Array2<f64>,
@@ -88,6 +96,11 @@ impl LagStatistics {
     /// The largest number of lags.
     pub fn lags(&self) -> usize {
         self.moments.nrows() - 2
+    }
+
+    /// Whether the products are a square of at least a target, a lag and the constant.
+    pub(super) fn is_whole(&self) -> bool {
+        self.moments.is_square() && self.moments.nrows() >= 3
     }
 
     /// Adds every frame of a history that continues all its lags.

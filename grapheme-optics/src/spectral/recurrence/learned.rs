@@ -36,7 +36,8 @@ const FRAMES_FOR_COMPONENTS: usize = 512;
 const FRAMES_FOR_NEIGHBOURS: usize = 2048;
 
 /// Everything that was fitted to training sequences, in closed form.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Learned {
     mean: Option<Array1<f64>>,
     statistics: Option<LagStatistics>,
@@ -115,6 +116,15 @@ impl Learned {
             rules,
             neighbourhood: Some(neighbourhood.solve()),
         })
+    }
+
+    /// Whether what a file held is of one piece and of frames of so many pixels.
+    pub(in super::super) fn fits(&self, pixels: usize) -> bool {
+        self.mean.as_ref().is_none_or(|mean| mean.len() == pixels)
+            && self.statistics.as_ref().is_none_or(LagStatistics::is_whole)
+            && self.rules.iter().all(|(lags, rule)| rule.lags() == *lags)
+            && self.neighbourhood.as_ref().is_none_or(Neighbourhood::is_whole)
+            && self.memories.iter().all(|memory| memory.is_whole(pixels))
     }
 
     /// The mean frame.

@@ -6,6 +6,7 @@ use grapheme_core::Stream;
 use grapheme_core::product::product;
 use ndarray::{Array1, Array2, ArrayView1, ArrayViewMut1, Axis, s};
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 
 /// `x[t + 1] = x[t] + U^T (A s + V^T k(s))` with the state `s = (1, U (x[t] - mean), ..., U (x[t - m + 1] - mean))`.
 ///
@@ -13,7 +14,8 @@ use rand::RngExt;
 /// mode decomposition with m delays. What it leaves is fitted by a Gaussian kernel, `k_j(s) = exp(-|s - c_j|^2 / 2 sigma^2)`,
 /// over states `c_j` that are remembered from training: attention over a memory, with weights that solve a ridge
 /// regression. Far from all remembered states the kernel is zero and the linear part goes on alone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Memory {
     delays: usize,
     mean: Array1<f64>,
@@ -101,6 +103,17 @@ impl Memory {
     pub(super) fn rule(&self, history: &History, remembers: bool) -> Option<MemoryRule<'_>> {
         (history.len() >= self.delays && history.pixels() == self.mean.len())
             .then_some(MemoryRule { memory: self, remembers })
+    }
+
+    /// Whether all parts fit each other and frames of so many pixels.
+    pub(super) fn is_whole(&self, pixels: usize) -> bool {
+        let (r, slots) = (self.components.nrows(), self.states.nrows());
+        // A product that does not fit a machine word is no size of anything.
+        let Some(n) = r.checked_mul(self.delays).and_then(|n| n.checked_add(1)) else { return false };
+        self.delays >= 1
+            && (self.mean.len(), self.components.ncols()) == (pixels, pixels)
+            && self.linear.dim() == (n, r)
+            && (self.states.dim(), self.values.dim(), self.norms.len()) == ((slots, n), (slots, r), slots)
     }
 
     /// Frames a state is made of.

@@ -2,11 +2,13 @@
 
 use super::super::{History, solve::Factor};
 use ndarray::{Array1, Array2, ArrayViewMut1};
+use serde::{Deserialize, Serialize};
 
 /// `x[t + 1] = c + sum w[d, i, j] x[t - d]` shifted by `(i, j)`, over the 3 x 3 neighbourhood in the last frames.
 ///
 /// Beyond the border the nearest pixel counts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Neighbourhood {
     /// For each frame, the newest first, nine weights by rows; then the constant.
     weights: Array1<f64>,
@@ -25,6 +27,11 @@ impl Neighbourhood {
     /// How many frames it reads.
     pub fn frames(&self) -> usize {
         self.frames
+    }
+
+    /// Whether there are nine weights a frame, and the constant.
+    pub(super) fn is_whole(&self) -> bool {
+        self.frames.checked_mul(9).and_then(|n| n.checked_add(1)) == Some(self.weights.len())
     }
 
     /// As [`super::Rule::next`].
