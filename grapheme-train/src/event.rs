@@ -46,6 +46,13 @@ pub enum Event {
         /// One a boundary, from the first to the last.
         boundaries: Vec<BoundaryFigures>,
     },
+    /// How wrong the nodes of the held-out examples are that a run watches.
+    Nodes {
+        /// Steps taken so far.
+        step: u64,
+        /// The figures of each example.
+        examples: Vec<NodeFigures>,
+    },
     /// A step was not taken, because its gradient was not finite.
     StepRefused {
         /// The epoch, from 1.
@@ -91,6 +98,29 @@ pub enum Event {
     },
 }
 
+/// The nodes of one example, begin and end included.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeFigures {
+    /// One minus the probability that the node does what the likeliest way to the target asks of it; 1 where there is no way.
+    pub errors: Vec<f64>,
+    /// The energy of the gradient of this field over the edges of the graph.
+    pub gradient_energy: f64,
+    /// What broke down since the last look.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub breakdowns: Vec<NodeCollapse>,
+}
+
+/// A sudden fall of the error of joined nodes, which had long been wrong.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeCollapse {
+    /// The nodes, from 0 for the begin.
+    pub nodes: Vec<usize>,
+    /// Stored error that was released.
+    pub released: f64,
+}
+
 /// Figures on held-out examples; rates in percent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -131,6 +161,7 @@ impl Event {
             Self::Started { resumed_at, .. } => *resumed_at == 0,
             Self::Step { .. }
             | Self::Optics { .. }
+            | Self::Nodes { .. }
             | Self::StepRefused { .. }
             | Self::Epoch { .. }
             | Self::Finished { .. } => true,
@@ -192,6 +223,14 @@ pub(crate) mod tests {
             Event::Step { epoch: 1, step: 1, loss: third, learning_rate: 1e-5, gradient_norm: 2e9, graphemes: 24 },
             Event::StepRefused { epoch: 1, step: 2, block: "head.weight".into() },
             Event::Epoch { epoch: 1, step: 2, loss: third * third, dev: Some(dev) },
+            Event::Nodes {
+                step: 2,
+                examples: vec![NodeFigures {
+                    errors: vec![third, 1.0],
+                    gradient_energy: third,
+                    breakdowns: vec![NodeCollapse { nodes: vec![1], released: 2.0 * third }],
+                }],
+            },
             Event::Checkpoint { epoch: 1, step: 2, best: true },
             Event::Epoch { epoch: 2, step: 4, loss: 0.1 + 0.2, dev: None },
             Event::Finished { epochs: 2, steps: 4, reason: StopReason::Complete },

@@ -12,7 +12,7 @@
 //! [`distance`] is apart from all that: how many edits lead from one labelled graph to another.
 //!
 //! Ignore at first what keeps a run and talks about it: [`settings`], [`prepare`], [`calibration`], [`checkpoint`], [`mod@file`], [`run`],
-//! [`footprint`], [`event`], [`screen`] and [`output`].
+//! [`footprint`], [`event`], [`watch`], [`screen`] and [`output`].
 //!
 //! [`command`] holds the command lines of all binaries: each reads its options and calls the rest of this library. No number that a training computes depends on
 //! the threads, on what listens, or on the clock, unless a person sets a limit in minutes.
@@ -49,6 +49,7 @@ pub mod screen;
 pub mod settings;
 pub mod trainer;
 pub mod transducer;
+pub mod watch;
 pub mod writing;
 
 /// The snippets of the README are compiled and run with the other examples.

@@ -103,7 +103,7 @@ impl Listener for Screen {
                 // The next epoch is timed from here, so that evaluation does not count.
                 (self.graphemes, self.clock) = (0, Instant::now());
             }
-            Event::Optics { .. } | Event::Checkpoint { .. } => {}
+            Event::Optics { .. } | Event::Nodes { .. } | Event::Checkpoint { .. } => {}
             Event::Warning { message } => self.line(&format!("warning: {message}")),
             Event::Finished { epochs, steps, reason } => {
                 let reason = match reason {

@@ -89,6 +89,13 @@ pub struct TrainingSettings {
     pub average: f64,
     /// Epochs without a better dev figure before training stops; 0 for never.
     pub patience: usize,
+    /// Held-out examples, the first ones, whose nodes are watched; 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub watch: usize,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Default for TrainingSettings {
@@ -104,6 +111,7 @@ impl Default for TrainingSettings {
             clip: 2.0,
             average: 0.998,
             patience: 0,
+            watch: 0,
         }
     }
 }

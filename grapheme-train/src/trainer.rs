@@ -7,7 +7,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::data::Example;
 use crate::ensemble::Ensemble;
 use crate::estimator::{Crossing, EstimateError};
-use crate::event::{DevFigures, Event, Listener, StopReason};
+use crate::event::{DevFigures, Event, Listener, NodeFigures, StopReason};
 use crate::footprint::MOST_GIGABYTES;
 use crate::lanes::{Lanes, ThreadsError};
 use crate::objective::{Objective, Task};
@@ -15,6 +15,7 @@ use crate::optim::{AdamW, Average, GradientNorm, Optimiser, Schedule, SettingErr
 use crate::run::{MetricsError, MetricsLog, RunError, RunFolder, read_metrics};
 use crate::settings::{ModelSpec, RunConfig, TrainingSettings};
 use crate::transducer::{Transducer, TransducerError, label};
+use crate::watch::{NodeInstrument, Watch};
 use grapheme_core::graph::BatchError;
 use grapheme_core::layers::DropoutKeys;
 use grapheme_core::network::ConfigError;
@@ -29,6 +30,9 @@ const DROPOUT: u64 = 2;
 
 /// A checkpoint is written at the end of every epoch, and in a long epoch whenever this much time has passed, unless told.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// So often an epoch the nodes that are watched are looked at.
+const LOOKS: usize = 8;
 
 type Net = GraphTransformNet<f32>;
 
@@ -150,6 +154,7 @@ pub struct Trainer<'a, O = Vacuum> {
     lanes: Lanes<Net>,
     checkpoint_interval: Duration,
     state: State,
+    watch: Option<Watch<'a>>,
     media: O,
 }
 
@@ -233,8 +238,20 @@ impl<'a> Trainer<'a> {
             lanes,
             checkpoint_interval,
             state,
+            watch: None,
             media,
         })
+    }
+
+    /// The same training, which tells of the nodes of the held-out examples that its settings say, through the instrument that
+    /// `make` gives for so many nodes. It has no part in the result.
+    ///
+    /// # Errors
+    /// An example that the model cannot read.
+    pub fn watching(mut self, make: impl FnOnce(usize) -> Box<dyn NodeInstrument>) -> Result<Self, TrainError> {
+        let watched = &self.dev[..self.settings.watch.min(self.dev.len())];
+        self.watch = if watched.is_empty() { None } else { Some(Watch::new(&self.state.model, watched, make)?) };
+        Ok(self)
     }
 
     /// The same training, with gradients that cross media between layers. `make` is given the fresh network.
@@ -254,6 +271,7 @@ impl<'a> Trainer<'a> {
             lanes,
             checkpoint_interval,
             state,
+            watch,
             ..
         } = self;
         Ok(Trainer {
@@ -267,6 +285,7 @@ impl<'a> Trainer<'a> {
             lanes,
             checkpoint_interval,
             state,
+            watch,
             media,
         })
     }
@@ -348,6 +367,9 @@ impl<O: Media<f32>> Trainer<'_, O> {
                 emit(event, &mut log);
                 if !boundaries.is_empty() {
                     emit(Event::Optics { step, boundaries }, &mut log);
+                }
+                if let Some(examples) = self.watched()? {
+                    emit(Event::Nodes { step, examples }, &mut log);
                 }
                 let within = self.state.position < self.steps_per_epoch();
                 if within && checkpointed.elapsed() >= self.checkpoint_interval {
@@ -505,13 +527,22 @@ impl<O: Media<f32>> Trainer<'_, O> {
         Ok(is_best)
     }
 
+    /// The figures of the nodes that are watched, if it is time to look.
+    fn watched(&mut self) -> Result<Option<Vec<NodeFigures>>, TrainError> {
+        let every = self.steps_per_epoch().div_ceil(LOOKS);
+        match &mut self.watch {
+            Some(watch) if self.state.position.is_multiple_of(every) => Ok(Some(watch.look(&self.state.model)?)),
+            _ => Ok(None),
+        }
+    }
+
     fn checkpoint_event(&self, best: bool) -> Event {
         let epoch = self.state.epoch as u64 + u64::from(self.state.position > 0);
         Event::Checkpoint { epoch, step: self.state.step, best }
     }
 
     /// Metrics, model, state, in this order: a state never stands without what it refers to.
-    fn save(&self, run: &RunFolder, log: &mut MetricsLog, best: bool) -> Result<(), TrainError> {
+    fn save(&mut self, run: &RunFolder, log: &mut MetricsLog, best: bool) -> Result<(), TrainError> {
         let length = log.commit()?;
         if best {
             let mut model = Checkpoint::new(run.model());
@@ -525,6 +556,9 @@ impl<O: Media<f32>> Trainer<'_, O> {
         state.average.save(&mut checkpoint)?;
         if let Some(media) = self.media.state() {
             checkpoint.insert("optics", media)?;
+        }
+        if let Some(watch) = &mut self.watch {
+            checkpoint.insert("watch", watch.memory())?;
         }
         checkpoint.note("metrics", length);
         checkpoint.note("epoch", state.epoch);
@@ -547,6 +581,9 @@ impl<O: Media<f32>> Trainer<'_, O> {
         state.average.load(checkpoint)?;
         if let Some(media) = self.media.state_mut() {
             checkpoint.read_into("optics", media)?;
+        }
+        if let Some(watch) = &mut self.watch {
+            checkpoint.read_into("watch", watch.memory())?;
         }
         state.epoch = checkpoint.noted("epoch")?;
         state.position = checkpoint.noted("position")?;

@@ -32,6 +32,13 @@ impl Default for ChargeSettings {
     }
 }
 
+impl ChargeSettings {
+    /// Whether what is stored at a place breaks down at an error.
+    pub fn breaks(&self, stored: f64, error: f64) -> bool {
+        stored > self.threshold && error < self.collapse * stored * (1.0 - self.retention)
+    }
+}
+
 /// `q[t] = retention q[t-1] + e[t]`: a leaky integral of the error at each place.
 ///
 /// In the balance of a constant error e the charge is `e / (1 - retention)`. A cell above the threshold whose error falls at once
@@ -60,12 +67,12 @@ impl Charge {
     /// # Panics
     /// A map of another shape.
     pub fn observe(&mut self, error: &Array2<f64>) -> Vec<Breakdown> {
-        let ChargeSettings { retention, threshold, collapse } = self.settings;
+        let settings = self.settings;
         let step = self.step;
         self.step += 1;
         let mut breaks = Array2::from_elem(self.stored.dim(), false);
         ndarray::Zip::from(&mut breaks).and(&self.stored).and(error).for_each(|breaks, &stored, &error| {
-            *breaks = stored > threshold && error < collapse * stored * (1.0 - retention);
+            *breaks = settings.breaks(stored, error);
         });
         let events = components(&breaks).into_iter().map(|cells| {
             let n = cells.len() as f64;
@@ -75,7 +82,7 @@ impl Charge {
         });
         let events = events.collect();
         ndarray::Zip::from(&mut self.stored).and(error).and(&breaks).for_each(|stored, &error, &breaks| {
-            *stored = if breaks { 0.0 } else { retention * *stored + error };
+            *stored = if breaks { 0.0 } else { settings.retention * *stored + error };
         });
         events
     }

@@ -9,6 +9,7 @@
 pub mod attention;
 pub mod bands;
 pub mod blend;
+pub mod convolution;
 pub mod error;
 pub mod forecast;
 pub mod history;

@@ -101,6 +101,11 @@ impl<S: Scalar> CorrectionCache<S> {
         [self.reads[0].weights(), self.reads[1].weights(), self.reads[2].weights()]
     }
 
+    /// The hidden layer of the decoder, a row a place.
+    pub fn hidden(&self) -> ArrayView2<'_, S> {
+        self.hidden.view()
+    }
+
     /// For the three kinds, how many links passed the gate and how many there were.
     pub fn passed(&self) -> [[usize; 2]; 3] {
         [self.reads[0].passed(), self.reads[1].passed(), self.reads[2].passed()]

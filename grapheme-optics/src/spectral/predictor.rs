@@ -6,7 +6,7 @@ use super::loss::{Loss, Target};
 use super::network::{Correction, CorrectionCache, CorrectionSettings, Moment};
 use super::{Bands, FieldError, Forecast, ForecastSettings, Partition};
 use grapheme_core::{Scalar, Stream};
-use ndarray::{Array2, Array3, Axis};
+use ndarray::{Array2, Array3, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -56,8 +56,6 @@ struct Record<S> {
     features: Array2<S>,
     /// P x g, once it is known: K bands of the change that followed, and the error that the recurrences made, each in its unit.
     followed: Option<Array2<S>>,
-    /// In the band of the search.
-    looks: Hashed,
 }
 
 /// A link through the history that the last prediction read.
@@ -92,6 +90,8 @@ pub struct Predictor<S> {
     wormholes: Wormholes,
     /// The newest first.
     records: VecDeque<Record<S>>,
+    /// How the places of the newest frame look in the band of the search. Those before are in the buckets.
+    looks: Option<Hashed>,
     /// Bands of the newest frame.
     split: Array3<f64>,
     /// Decayed sums: squared error of the recurrences, squared change, their weights.
@@ -144,6 +144,7 @@ impl<S: Scalar> Predictor<S> {
             here: links_here(&correction, shape, 0),
             wormholes: Wormholes::new(settings.wormholes, &seed.fork(2))?,
             records: VecDeque::new(),
+            looks: None,
             split: Array3::zeros((k, shape[0], shape[1])),
             error: [0.0; 2],
             change: [0.0; 2],
@@ -189,7 +190,9 @@ impl<S: Scalar> Predictor<S> {
                 self.agreement = [DECAY * self.agreement[0] + along * weight, DECAY * self.agreement[1] + own * weight];
             }
             newest.followed = Some(followed);
-            self.wormholes.enter(self.forecast.history().steps() - 2, &newest.looks);
+            if let Some(looks) = &self.looks {
+                self.wormholes.enter(self.forecast.history().steps() - 2, looks);
+            }
         }
         if let Some(last) = self.last.take() {
             let squared = (frame - &last.base).mapv(|x| x * x).sum() / pixels;
@@ -208,9 +211,9 @@ impl<S: Scalar> Predictor<S> {
         if fresh {
             self.wormholes.centre_on(&looks);
         }
-        let looks = self.wormholes.hash(&looks);
+        self.looks = Some(self.wormholes.hash(&looks));
         let features = columns(&[(&split, 1.0), (&led, 1.0 / unit), (&expected, 1.0 / unit)], 0);
-        self.records.push_front(Record { features, followed: None, looks });
+        self.records.push_front(Record { features, followed: None });
         self.records.truncate(self.settings.forecast.history + 1);
         let held = (self.records.len() - 1).min(self.settings.correction.frames);
         if held != self.held {
@@ -297,11 +300,17 @@ impl<S: Scalar> Predictor<S> {
         (links, passed as f64 / all.max(1) as f64)
     }
 
+    /// What the last prediction saw, a row a place: the hidden layer of the correction.
+    pub fn latents(&self) -> Option<ArrayView2<'_, S>> {
+        self.last.as_ref().map(|last| last.cache.hidden())
+    }
+
     /// Forgets the frames seen; what was learned stays.
     pub fn clear(&mut self) {
         self.forecast.clear();
         self.wormholes.clear();
         self.records.clear();
+        self.looks = None;
         self.split.fill(0.0);
         (self.error, self.change, self.agreement, self.last) = ([0.0; 2], [0.0; 2], [0.0; 2], None);
     }
@@ -369,7 +378,9 @@ impl<S: Scalar> Predictor<S> {
         let mut found = Vec::new();
         let step = self.forecast.history().steps() - 1;
         for place in 0..pixels {
-            self.wormholes.search(&self.records[0].looks, place, &mut found);
+            if let Some(looks) = &self.looks {
+                self.wormholes.search(looks, place, &mut found);
+            }
             for (slot, link) in found.iter().enumerate() {
                 // What has left the history cannot be read any more.
                 let Some(record) = self.records.get(step - link.step) else { continue };

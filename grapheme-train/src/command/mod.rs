@@ -13,6 +13,7 @@ pub mod generate;
 pub mod graph_distance;
 pub mod infer;
 pub mod lens;
+mod node_field;
 pub mod regression;
 pub mod test_gradient_check;
 pub mod test_gradient_descent;

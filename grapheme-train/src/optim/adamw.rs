@@ -86,6 +86,30 @@ impl<S: Scalar> AdamW<S> {
         response
     }
 
+    /// Puts the moments into a checkpoint under a name, for who trains several models.
+    ///
+    /// # Errors
+    /// A moment that is not finite; a name that is taken.
+    pub fn save_as(&self, name: &str, checkpoint: &mut Checkpoint) -> Result<(), CheckpointError> {
+        checkpoint.insert(&format!("{name}.m"), &self.m)?;
+        checkpoint.insert(&format!("{name}.v"), &self.v)?;
+        checkpoint.note(&format!("{name}.steps"), self.steps);
+        Ok(())
+    }
+
+    /// Takes back what [`AdamW::save_as`] put.
+    ///
+    /// # Errors
+    /// Moments that are missing or of another shape; the optimiser is then as it was.
+    pub fn load_as(&mut self, name: &str, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        let mut loaded = self.clone();
+        loaded.steps = checkpoint.noted(&format!("{name}.steps"))?;
+        checkpoint.read_into(&format!("{name}.m"), &mut loaded.m)?;
+        checkpoint.read_into(&format!("{name}.v"), &mut loaded.v)?;
+        *self = loaded;
+        Ok(())
+    }
+
     /// The number of steps taken.
     pub fn steps(&self) -> u64 {
         self.steps
@@ -108,19 +132,11 @@ impl<S: Scalar, T: ParamTree<S>> Optimiser<S, T> for AdamW<S> {
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) -> Result<(), CheckpointError> {
-        checkpoint.insert("adam.m", &self.m)?;
-        checkpoint.insert("adam.v", &self.v)?;
-        checkpoint.note("adam.steps", self.steps);
-        Ok(())
+        self.save_as("adam", checkpoint)
     }
 
     fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
-        let mut loaded = self.clone();
-        loaded.steps = checkpoint.noted("adam.steps")?;
-        checkpoint.read_into("adam.m", &mut loaded.m)?;
-        checkpoint.read_into("adam.v", &mut loaded.v)?;
-        *self = loaded;
-        Ok(())
+        self.load_as("adam", checkpoint)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::event::{Event, Listener};
 use crate::file::{self, FileError};
+use serde::Serialize;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -95,13 +96,22 @@ impl MetricsLog {
 }
 
 impl Listener for MetricsLog {
-    /// Appends the events that are [reproducible](Event::is_reproducible). A failure is kept for
-    /// [`MetricsLog::commit`]; after one nothing more is written, lest a line follow the half of another.
+    /// Appends the events that are [reproducible](Event::is_reproducible).
     fn hear(&mut self, event: &Event) {
-        if self.failure.is_some() || !event.is_reproducible() {
+        if event.is_reproducible() {
+            self.append(event);
+        }
+    }
+}
+
+impl MetricsLog {
+    /// Appends a line. A failure is kept for [`MetricsLog::commit`]; after one nothing more is written, lest a line follow the half of
+    /// another.
+    pub fn append(&mut self, line: &impl Serialize) {
+        if self.failure.is_some() {
             return;
         }
-        let line = serde_json::to_vec(event).map_err(std::io::Error::from).and_then(|mut line| {
+        let line = serde_json::to_vec(line).map_err(std::io::Error::from).and_then(|mut line| {
             line.push(b'\n');
             self.file.write_all(&line)?;
             Ok(line.len() as u64)

@@ -13,6 +13,9 @@ const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "c
 /// What is done to the page, and what must come of it.
 const PROBE: &str = include_str!("probe.js");
 
+/// The same for the page of a predictor of wave fields.
+const FIELD_PROBE: &str = include_str!("probe_field.js");
+
 /// Media that leave a figure in every part of the page.
 const GLASS: &str = r#"{
     "layers": [{"diffusion": 0.1}],
@@ -90,6 +93,28 @@ fn the_page_works_in_a_browser() {
         &format!("<script>document.body.dataset.asked = {line};{PROBE}</script></body>", line = line["input"]),
     );
     sandbox.write("probed.html", probed);
+    works(browser, &sandbox);
+    is_drawn(browser, &sandbox);
+}
+
+#[test]
+fn the_page_of_a_field_works_in_a_browser() {
+    let sandbox = Sandbox::new();
+    let small = ["--size", "12", "--frames", "60", "--test", "30", "--rollout", "0", "--pattern", "bifurcation"];
+    sandbox.run("train_spectral", &[&small[..], &["--out", "run"]].concat()).succeeds();
+    sandbox.run("dashboard", &["run"]).succeeds();
+    let page = fs::read_to_string(sandbox.path("run/report.html")).unwrap();
+    assert!(page.len() < 1 << 20 && page.contains(r#""kind":"spectral""#), "{} bytes", page.len());
+    sandbox.train(&["--out", "words"]).succeeds();
+    sandbox.run("dashboard", &["run", "--beside", "words"]).fails_with(&["--beside", "wave fields"]);
+    let Some(browser) = installed() else { return };
+    sandbox.write("probed.html", page.replace("</body>", &format!("<script>{FIELD_PROBE}</script></body>")));
+    works(browser, &sandbox);
+    is_drawn(browser, &sandbox);
+}
+
+/// Does to `probed.html` what its script does, in three kinds of window.
+fn works(browser: &str, sandbox: &Sandbox) {
     // A window of a browser is at least 500 points wide; a frame in it can be narrower.
     for (width, scheme) in [(1200, 1), (400, 1), (400, 0)] {
         let listen = "onmessage = event => document.body.dataset.said = event.data";
@@ -97,16 +122,20 @@ fn the_page_works_in_a_browser() {
         sandbox.write("frame.html", format!("<!doctype html><body><script>{listen}</script>{frame}"));
         let address = format!("file://{}", sandbox.path("frame.html").display());
         let scheme = format!("--blink-settings=preferredColorScheme={scheme}");
-        let output = browse(browser, &sandbox, &["--virtual-time-budget=20000", &scheme, "--dump-dom", &address]);
+        let output = browse(browser, sandbox, &["--virtual-time-budget=20000", &scheme, "--dump-dom", &address]);
         let (page, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(page.contains("data-said=\"all is as it should be\""), "{width} points: {page}\n{log}");
         assert!(!log.contains("CONSOLE"), "{log}");
     }
+}
+
+/// Takes pictures of the page of `run`, by day and by night.
+fn is_drawn(browser: &str, sandbox: &Sandbox) {
     let page = format!("file://{}", sandbox.path("run/report.html").display());
     let picture = |name: &str, scheme: &str| {
         let (to, scheme) = (sandbox.path(name), format!("--blink-settings=preferredColorScheme={scheme}"));
         let screenshot = format!("--screenshot={}", to.display());
-        let output = browse(browser, &sandbox, &["--window-size=1200,3000", &scheme, &screenshot, &page]);
+        let output = browse(browser, sandbox, &["--window-size=1200,3000", &scheme, &screenshot, &page]);
         assert!(output.status.success());
         let mut reader = png::Decoder::new(std::io::BufReader::new(fs::File::open(to).unwrap())).read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];

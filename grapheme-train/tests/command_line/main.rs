@@ -3,6 +3,7 @@
 mod bad_input;
 mod browser;
 mod in_use;
+mod nodes;
 mod on_time;
 mod optics;
 mod planted;

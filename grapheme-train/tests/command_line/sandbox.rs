@@ -88,6 +88,7 @@ impl Sandbox {
             "distill" => env!("CARGO_BIN_EXE_distill"),
             "doctor" => env!("CARGO_BIN_EXE_doctor"),
             "dashboard" => env!("CARGO_BIN_EXE_dashboard"),
+            "train_spectral" => env!("CARGO_BIN_EXE_train_spectral"),
             _ => unreachable!("{name} is not tested here"),
         };
         let mut command = Command::new(program);

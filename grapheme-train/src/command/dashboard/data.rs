@@ -1,9 +1,9 @@
 //! What the page shows of a run.
 
 use super::curves::{self, BLUE, Curve, Extent, ORANGE, Plot, SKY};
-use super::{energy, examples};
+use super::{energy, examples, nodes};
 use crate::ensemble::Ensemble;
-use crate::event::{DevFigures, Event, refusal};
+use crate::event::{DevFigures, Event, NodeFigures, refusal};
 use crate::run::{RunFolder, read_metrics};
 use crate::transducer::{Transducer, read_config};
 use anyhow::Result;
@@ -31,6 +31,8 @@ pub struct View {
     /// Boundaries where light guides begin and end.
     guides: Vec<(usize, usize)>,
     examples: Vec<examples::Example>,
+    /// Of the examples that the run watches.
+    nodes: Vec<nodes::NodeMap>,
     /// Name, numbers, norm, root mean square.
     norms: Vec<(String, usize, f64, f64)>,
 }
@@ -76,11 +78,13 @@ fn read(run: &RunFolder, wanted: &examples::Wanted) -> Result<Reading> {
     let mut losses: Vec<(f64, f64)> = Vec::new();
     let mut dev: Vec<(f64, DevFigures)> = Vec::new();
     let mut told: Vec<(u64, &[BoundaryFigures])> = Vec::new();
+    let mut watched: Vec<(u64, &[NodeFigures])> = Vec::new();
     for event in &events {
         match event {
             Event::Step { step, loss, .. } => losses.push((*step as f64, *loss)),
             Event::Epoch { epoch, dev: Some(figures), .. } => dev.push((*epoch as f64, *figures)),
             Event::Optics { step, boundaries } => told.push((*step, boundaries)),
+            Event::Nodes { step, examples } => watched.push((*step, examples)),
             _ => {}
         }
     }
@@ -122,6 +126,7 @@ fn read(run: &RunFolder, wanted: &examples::Wanted) -> Result<Reading> {
         guides: settings.guides.iter().map(|guide| (guide.from, guide.to)).collect(),
         layers: layout.layers,
         examples,
+        nodes: nodes::maps(&config, &watched),
         norms,
     };
     let dev = match dev.is_empty() {

@@ -4,13 +4,16 @@ mod curves;
 mod data;
 mod energy;
 mod examples;
+mod nodes;
 mod serve;
+mod spectral;
 
+use crate::command::train_spectral::kept::Wishes;
 use crate::ensemble::Ensemble;
 use crate::file;
 use crate::output::{conclude, print};
 use crate::run::RunFolder;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser;
 use serde_json::json;
 use serve::Asked;
@@ -21,9 +24,12 @@ use std::time::SystemTime;
 
 /// Writes report.html into a run folder: one page that opens from disk and needs no network.
 ///
+/// Of a predictor of wave fields (`train_spectral`) it is a player: frames, predictions and errors with bands to switch, isolines,
+/// wormholes, spectra, and the breakdowns over time. Of a model of texts, all that follows.
+///
 /// It shows loss and errors, the gradient's energy by layer and step, where energy goes, gates, the rays of a few dev
 /// examples over their graphs, merge histories, parameter norms and what doctor says. Energies and gates need a run that was
-/// trained with --optics; the file {} only watches.
+/// trained with --optics; the file {} only watches. Errors of nodes need one that was trained with --watch.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
@@ -60,7 +66,8 @@ Examples:
   dashboard runs/hun
   dashboard runs/hun --beside runs/hun-glass --out both.html
   dashboard runs/hun --example gyümölcs
-  dashboard runs/hun --serve";
+  dashboard runs/hun --serve
+  dashboard runs/double_slit";
 
 /// The page, with places for its parts.
 const PAGE: &str = include_str!("page/page.html");
@@ -69,7 +76,7 @@ const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/style.css");
 
 /// What it does, in the order in which it is read.
-const SCRIPTS: [&str; 8] = [
+const SCRIPTS: [&str; 10] = [
     include_str!("page/elements.js"),
     include_str!("page/plot.js"),
     include_str!("page/energy.js"),
@@ -77,6 +84,8 @@ const SCRIPTS: [&str; 8] = [
     include_str!("page/rays.js"),
     include_str!("page/merges.js"),
     include_str!("page/norms.js"),
+    include_str!("page/nodes.js"),
+    include_str!("page/spectral.js"),
     include_str!("page/main.js"),
 ];
 
@@ -92,7 +101,17 @@ fn run(cli: &Cli) -> Result<()> {
     let runs: Vec<RunFolder> =
         std::iter::once(&cli.run).chain(&cli.beside).map(RunFolder::open).collect::<Result<_, _>>()?;
     let wanted = examples::Wanted { first: cli.examples, inputs: cli.example.clone() };
-    let data = || -> Result<String> { Ok(serde_json::to_string(&data::views(&runs, &wanted)?)?) };
+    let fields: Vec<(&RunFolder, Wishes)> = runs.iter().filter_map(|run| Some((run, spectral::wishes(run)?))).collect();
+    ensure!(
+        fields.is_empty() || fields.len() == runs.len(),
+        "--beside: a predictor of wave fields can only stand beside another, and a model of texts likewise"
+    );
+    let data = || -> Result<String> {
+        Ok(match fields.is_empty() {
+            true => json!({ "kind": "text", "runs": data::views(&runs, &wanted)? }).to_string(),
+            false => json!({ "kind": "spectral", "runs": spectral::views(&fields)? }).to_string(),
+        })
+    };
     if cli.serve {
         // What was made of the same files is given again.
         let mut made = None;
@@ -121,7 +140,7 @@ fn run(cli: &Cli) -> Result<()> {
 
 /// Sizes and times of the files that a page is made of.
 fn state(runs: &[RunFolder]) -> Vec<Option<(u64, SystemTime)>> {
-    let members = runs.iter().flat_map(|run| Ensemble::folders(run.path()).unwrap_or_default());
+    let members = runs.iter().flat_map(|run| Ensemble::folders(run.path()).unwrap_or_else(|_| vec![run.clone()]));
     let files = members.flat_map(|run| [run.metrics(), run.model(), run.config()]);
     let seen = |file: PathBuf| {
         let metadata = file.metadata().ok()?;

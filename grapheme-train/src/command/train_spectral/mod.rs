@@ -1,77 +1,92 @@
 //! Trains the predictor of wave fields on one of them, scores it on frames that it never saw, and draws what it does.
 
 mod family;
+pub(super) mod kept;
+mod latents;
+pub(super) mod look;
+mod method;
+mod obstacle;
 mod picture;
 mod protocol;
 mod scene;
 mod training;
 
 use crate::file;
-use crate::output::{conclude, print, tell};
+use crate::output::{conclude, print, shell_word, tell};
+use crate::run::{MetricsLog, RunError, RunFolder};
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
-use grapheme_optics::field::charge::{Breakdown, Charge, ChargeSettings};
-use grapheme_optics::field::fronts::{isoline, length};
+use grapheme_optics::field::charge::Breakdown;
 use grapheme_optics::spectral::protocol::{Errors, Figure, WARM};
-use grapheme_optics::spectral::{Loss, Predictor, PredictorSettings};
-use indicatif::{ProgressBar, ProgressStyle};
+use grapheme_optics::spectral::{Loss, Pattern, Predictor, PredictorSettings};
+use kept::{Config, Trained, Wishes};
+use look::{Look, look};
 use ndarray::Array2;
-use picture::{Moment, animation, sheet};
+use picture::{animation, sheet};
 use scene::Scene;
-use serde::Serialize;
 use serde_json::json;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
-use training::{TrainingSettings, halves, learn_all};
+use std::time::Duration;
+use training::TrainingSettings;
 
 /// Trains the predictor of wave fields on one of them and scores it on frames that it never saw.
 ///
 /// The recurrences are fitted in closed form, the attention that corrects them is trained by gradients on frames that they were not
-/// fitted to. Then history is cleared, and the first 16 frames of the test only warm it up. Writes metrics.jsonl, events.json
-/// (breakdowns of stored error), moments.png and animation.png (an animated PNG). In both, from left to right: the frame with
-/// the heaviest wormholes that end in it, the prediction, the absolute error with the isoline of half its maximum, and the stored
-/// error with what broke down. Errors are in units of the largest of the test, and drawn by their root.
+/// fitted to. Then history is cleared, and the first 16 frames of the test only warm it up. The run folder holds config.json,
+/// metrics.jsonl, model.safetensors (the trained predictor), events.json (breakdowns of stored error), moments.png and animation.png
+/// (an animated PNG). In both pictures, from left to right: the frame with the heaviest wormholes that end in it, the prediction, the
+/// absolute error with the isoline of half its maximum, and the stored error with what broke down. Errors are in units of the largest
+/// of the test, and drawn by their root. `dashboard` makes a page of it.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
-    /// What moves: eleven patterns by formula, or pulses of the wave equation, with or without an obstacle
-    #[arg(long, value_enum, default_value = "blob")]
-    pattern: Scene,
-    /// Rows and columns
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(2..=512))]
-    size: u16,
-    /// Frames to learn from
-    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(40..=100_000))]
-    frames: u32,
-    /// Frames to be scored on, with 16 before them
-    #[arg(long, default_value_t = 85, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    test: u32,
-    /// Frames of the rollout that is scored; 0 for none
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(..=10_000))]
-    rollout: u32,
-    /// Passes of the attention over its half of the frames; 0 leaves the recurrences alone
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=10_000))]
-    passes: u32,
-    /// Learning rate of the attention at its highest
-    #[arg(long, default_value_t = 3e-3)]
-    rate: f64,
-    /// What the attention minimises
-    #[arg(long, value_enum, default_value = "squared")]
-    loss: LossName,
-    /// Seed of weights, hashing and random scenes
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Folder for figures and pictures
-    #[arg(long, default_value = "runs/spectral")]
-    out: PathBuf,
-    /// Score one model on all eleven patterns beside the simple methods: 1 is one sequence each, frames 0 to 499 and then 10,000 to
-    /// 10,100; 2 is a family of sequences each, of which no two are alike. Of the options above --size, --passes and --rate count,
-    /// and --seed for 2
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=2))]
-    protocol: Option<u8>,
-    /// Seeds of protocol 1; each must be as good as the best simple method
+    /// What moves: eleven patterns by formula, or pulses of the wave equation, with or without an obstacle [default: blob]
+    #[arg(long, value_enum)]
+    pattern: Option<Scene>,
+    /// Rows and columns [default: 32]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(2..=512))]
+    size: Option<u16>,
+    /// Frames to learn from [default: 500]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(40..=100_000))]
+    frames: Option<u32>,
+    /// Frames to be scored on, with 16 before them [default: 85]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    test: Option<u32>,
+    /// Frames of the rollout that is scored; 0 for none [default: 40]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(..=10_000))]
+    rollout: Option<u32>,
+    /// Passes of the attention over its half of the frames; 0 leaves the recurrences alone [default: 2]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(..=10_000))]
+    passes: Option<u32>,
+    /// Learning rate of the attention at its highest [default: 0.003]
+    #[arg(long)]
+    rate: Option<f64>,
+    /// What the attention minimises [default: squared]
+    #[arg(long, value_enum)]
+    loss: Option<LossName>,
+    /// Seed of weights, hashing and random scenes [default: 1]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Run folder [default: the first free of runs/PATTERN, runs/PATTERN-2, ...; none with --run]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Go on with the run in --out, to the same bits as if it had never stopped; settings come from the run
+    #[arg(long, requires = "out", conflicts_with_all = ["overwrite", "run", "protocol", "pattern", "size", "frames", "test", "rollout",
+        "passes", "rate", "loss", "seed"])]
+    resume: bool,
+    /// Replace the run in --out
+    #[arg(long, requires = "out")]
+    overwrite: bool,
+    /// Score the predictor that another run has trained; --pattern, --test, --rollout and --seed are those of the run unless they are
+    /// given
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["protocol", "size", "frames", "passes", "rate", "loss"])]
+    run: Option<PathBuf>,
+    /// Compare instead, see the list. Of the options above --size, --passes and --rate count, and --seed for 2 and obstacle
+    #[arg(long, value_enum)]
+    protocol: Option<Protocol>,
+    /// Seeds of protocol 1, each of which must be as good as the best simple method, and of the latents
     #[arg(long, value_delimiter = ',', default_value = "1,2,3", requires = "protocol")]
     seeds: Vec<u64>,
     /// Sequences of a family to learn from and to be scored on
@@ -81,6 +96,9 @@ struct Cli {
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
+    /// Seconds between checkpoints; 0 for one after every step. Does not change the result
+    #[arg(long, hide = true)]
+    checkpoint_seconds: Option<u64>,
 }
 
 const EXAMPLES: &str = "\
@@ -89,8 +107,27 @@ Examples:
   train_spectral --pattern double_slit --out runs/double_slit
   train_spectral --pattern obstacle --size 48 --passes 4
   train_spectral --pattern bifurcation --loss quantised --json
+  train_spectral --out runs/double_slit --resume            go on after an interruption
+  train_spectral --run runs/double_slit --pattern chirp     what was trained there, on something else
   train_spectral --protocol 1 --seeds 1,2,3
-  train_spectral --protocol 2";
+  train_spectral --protocol 2
+  train_spectral --protocol obstacle --sequences 100 20
+  train_spectral --protocol latents --seeds 1,2,3";
+
+/// How predictors are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Protocol {
+    /// Eleven patterns, one sequence each: frames 0 to 499, then 10,000 to 10,100
+    #[value(name = "1")]
+    Sequence,
+    /// Eleven patterns, a family of sequences each, of which no two are alike
+    #[value(name = "2")]
+    Family,
+    /// Pulses of the wave equation that run into a square, beside a convolutional network too
+    Obstacle,
+    /// Whether predictors of the eleven patterns that were trained apart see alike; --seeds says how many of each
+    Latents,
+}
 
 /// The losses, with the settings that a command has for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -119,15 +156,38 @@ impl LossName {
 
 /// Numbers that frames and pictures may take, 4 GB of them.
 const MOST_CELLS: usize = 1 << 29;
+/// Time between two states of a training.
+const CHECKPOINT: Duration = Duration::from_secs(60);
+const SIZE: usize = 32;
+const PASSES: u32 = 2;
+const RATE: f64 = 3e-3;
 
-/// One line of metrics.jsonl.
-#[derive(Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-enum Line {
-    /// One frame of training.
-    Train { pass: u32, frame: usize, loss: f64, gradient_norm: f64 },
-    /// One frame of the test.
-    Test { frame: usize, error: f64, front: f64, stored: f64, breakdowns: usize, trust: f64, passed_gate: f64 },
+impl Default for Wishes {
+    fn default() -> Self {
+        let pattern = Scene::Pattern(Pattern::Blob);
+        let predictor = PredictorSettings::default();
+        Self { pattern, size: SIZE, frames: 500, test: 85, rollout: 40, passes: PASSES, rate: RATE, seed: 1, predictor }
+    }
+}
+
+impl Wishes {
+    /// Frames to learn from, and to be scored on with those before them.
+    ///
+    /// # Errors
+    /// More of them than can be held; a grid that is too small for the scene; settings that no predictor can have.
+    pub fn sequences(&self) -> Result<[Vec<Array2<f64>>; 2]> {
+        let Self { pattern, size: n, frames, test, rate, seed, .. } = *self;
+        ensure!(rate > 0.0 && rate <= 1.0, "rate {rate}: must be above 0 and at most 1");
+        // Of a frame that is scored six maps are kept until the pictures are drawn.
+        let cells = [WARM, test].iter().try_fold(0_usize, |sum, &more| sum.checked_add(more));
+        let cells = cells.and_then(|scored| scored.checked_mul(6)?.checked_add(frames)?.checked_mul(n)?.checked_mul(n));
+        ensure!(
+            cells.is_some_and(|cells| cells <= MOST_CELLS),
+            "--size {n} with {frames} and {test} frames takes more than 4 GB: lower --size, --frames or --test"
+        );
+        Predictor::<f32>::new([n, n], self.predictor.clone(), seed)?;
+        pattern.sequences(n, frames, WARM + test, seed)
+    }
 }
 
 /// Reads the command line and does what it says.
@@ -136,164 +196,159 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<()> {
-    ensure!(cli.rate > 0.0 && cli.rate <= 1.0, "--rate {}: must be above 0 and at most 1", cli.rate);
-    let n = usize::from(cli.size);
-    if cli.protocol.is_some() {
-        let training = TrainingSettings { passes: cli.passes, rate: cli.rate, seed: cli.seed };
-        if cli.protocol == Some(1) {
-            return protocol::run(n, &cli.seeds, training, cli.json);
+    let rate = cli.rate.unwrap_or(RATE);
+    ensure!(rate > 0.0 && rate <= 1.0, "--rate {rate}: must be above 0 and at most 1");
+    if let Some(protocol) = cli.protocol {
+        let (n, seed) = (cli.size.map_or(SIZE, usize::from), cli.seed.unwrap_or(1));
+        let training = TrainingSettings { passes: cli.passes.unwrap_or(PASSES), rate, seed };
+        let counts @ [learn, test] = [0, 1].map(|i| usize::from(cli.sequences[i]));
+        return match protocol {
+            Protocol::Sequence => protocol::run(n, &cli.seeds, training, cli.json),
+            Protocol::Family => family::run(n, seed, family::Counts { learn, test }, training, cli.json),
+            Protocol::Obstacle => obstacle::run(n, counts, training, cli.json),
+            Protocol::Latents => latents::run(n, &cli.seeds, training, cli.json),
+        };
+    }
+    let every = cli.checkpoint_seconds.map_or(CHECKPOINT, Duration::from_secs);
+    if let Some(from) = &cli.run {
+        let from = RunFolder::open(from)?;
+        let (predictor, _) = kept::load(&from.model())?;
+        let wishes = cli.wishes(&from.read_config::<Config>()?.spectral);
+        let [_, test] = wishes.sequences()?;
+        let Some(out) = &cli.out else {
+            return tell_of(cli, &wishes, &score(predictor, &test, wishes.rollout)?, None, None);
+        };
+        let run = cli.folder(out)?;
+        run.write_config(&Config { spectral: wishes.clone() })?;
+        kept::save(&run.model(), &predictor, wishes.seed, 0)?;
+        let log = MetricsLog::open(&run.metrics(), 0)?;
+        return finish(cli, &wishes, &run, Trained { predictor, log, seconds: None }, &test);
+    }
+    let (wishes, run) = match (&cli.out, cli.resume) {
+        (Some(out), true) => {
+            let run = RunFolder::open(out)?;
+            (run.read_config::<Config>()?.spectral, Some(run))
         }
-        let [learn, test] = [0, 1].map(|i| usize::from(cli.sequences[i]));
-        return family::run(n, cli.seed, family::Counts { learn, test }, training, cli.json);
+        _ => (cli.wishes(&Wishes::default()), None),
+    };
+    // Whatever is refused is refused before a folder is touched.
+    let [frames, test] = wishes.sequences()?;
+    let run = match run {
+        Some(run) => run,
+        None => {
+            let run = cli.folder(&cli.out.clone().unwrap_or_else(|| free_folder(wishes.pattern)))?;
+            run.write_config(&Config { spectral: wishes.clone() })?;
+            run
+        }
+    };
+    let trained = kept::train(&run, &wishes, &frames, every)?;
+    finish(cli, &wishes, &run, trained, &test)
+}
+
+impl Cli {
+    /// What is asked for, where nothing is said as `before`.
+    fn wishes(&self, before: &Wishes) -> Wishes {
+        let mut wishes = before.clone();
+        wishes.pattern = self.pattern.unwrap_or(before.pattern);
+        wishes.size = self.size.map_or(before.size, usize::from);
+        wishes.frames = self.frames.map_or(before.frames, |frames| frames as usize);
+        wishes.test = self.test.map_or(before.test, |test| test as usize);
+        wishes.rollout = self.rollout.map_or(before.rollout, |rollout| rollout as usize);
+        wishes.passes = self.passes.unwrap_or(before.passes);
+        wishes.rate = self.rate.unwrap_or(before.rate);
+        wishes.seed = self.seed.unwrap_or(before.seed);
+        if let Some(loss) = self.loss {
+            wishes.predictor.loss = loss.settings();
+        }
+        wishes
     }
-    // Of a frame that is scored six maps are kept until the pictures are drawn.
-    let cells = n * n * (cli.frames as usize + 6 * (WARM + cli.test as usize));
-    ensure!(
-        cells <= MOST_CELLS,
-        "--size {n} with {} and {} frames takes {:.0} GB, more than 4: lower --size, --frames or --test",
-        cli.frames,
-        cli.test,
-        cells as f64 * 8e-9
-    );
-    let [frames, test] = cli.pattern.sequences(n, cli.frames as usize, WARM + cli.test as usize, cli.seed)?;
-    std::fs::create_dir_all(&cli.out).map_err(file::FileError::of("create", &cli.out))?;
 
-    let settings = PredictorSettings { loss: cli.loss.settings(), ..PredictorSettings::default() };
-    let mut predictor = Predictor::<f32>::new([n, n], settings, cli.seed)?;
-    let mut lines = Vec::new();
-    let seconds = learn(cli, &mut predictor, &frames, &mut lines)?;
+    fn folder(&self, out: &Path) -> Result<RunFolder, RunError> {
+        if self.overwrite { RunFolder::overwrite(out) } else { RunFolder::create(out) }
+    }
+}
 
-    let look = look(&mut predictor, &test, &mut lines)?;
-    let mut rolled = Errors::default();
+fn free_folder(scene: Scene) -> PathBuf {
+    let mut free = (1..).map(|i| if i == 1 { scene.name().to_owned() } else { format!("{}-{i}", scene.name()) });
+    let free = free.find(|name| !Path::new("runs").join(name).exists());
+    Path::new("runs").join(free.unwrap_or_default())
+}
+
+/// Scores a trained predictor, and leaves metrics, events and pictures in its run.
+fn finish(cli: &Cli, wishes: &Wishes, run: &RunFolder, trained: Trained, test: &[Array2<f64>]) -> Result<()> {
+    let Trained { predictor, mut log, seconds } = trained;
+    if seconds.is_none() {
+        tell("trained already: scoring what was kept");
+    }
+    let scored = score(predictor, test, wishes.rollout)?;
+    scored.look.lines.iter().for_each(|line| log.append(line));
+    log.commit()?;
+    let events: Vec<_> = scored.look.events.iter().map(event).collect();
+    let out = run.path();
+    file::replace(&out.join("events.json"), (serde_json::to_string_pretty(&events)? + "\n").as_bytes())?;
+    let drawn = sheet(&scored.look.moments).context("moments.png cannot be drawn")?;
+    file::replace(&out.join("moments.png"), &drawn)?;
+    let drawn = animation(&scored.look.moments).context("animation.png cannot be drawn")?;
+    file::replace(&out.join("animation.png"), &drawn)?;
+    tell_of(cli, wishes, &scored, seconds, Some(out))
+}
+
+/// What a predictor showed on frames that it never saw.
+struct Scored {
+    look: Look,
+    one_step: Vec<Figure>,
+    /// Empty where none was asked for.
+    rollout: Vec<Figure>,
+    trust: f64,
+}
+
+fn score(mut predictor: Predictor<f32>, test: &[Array2<f64>], steps: usize) -> Result<Scored> {
+    let look = look(&mut predictor, test)?;
+    let (one_step, trust) = (look.errors.figures(&predictor), predictor.trust());
+    let mut rollout = Vec::new();
     // A rollout that the test is too short for is not scored rather than scored on less.
-    let steps = cli.rollout as usize;
-    let has_rollout = steps > 0 && WARM + steps <= test.len();
-    if has_rollout {
-        rolled.rollout(&mut predictor, &test, steps)?;
+    if steps > 0 && WARM + steps <= test.len() {
+        let mut rolled = Errors::default();
+        rolled.rollout(&mut predictor, test, steps)?;
+        rollout = rolled.figures(&predictor);
     }
+    Ok(Scored { look, one_step, rollout, trust })
+}
 
-    let text: Vec<String> = lines.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
-    file::replace(&cli.out.join("metrics.jsonl"), (text.join("\n") + "\n").as_bytes())?;
-    let events: Vec<_> = look.events.iter().map(event).collect();
-    file::replace(&cli.out.join("events.json"), (serde_json::to_string_pretty(&events)? + "\n").as_bytes())?;
-    let drawn = sheet(&look.moments).context("moments.png cannot be drawn")?;
-    file::replace(&cli.out.join("moments.png"), &drawn)?;
-    let drawn = animation(&look.moments).context("animation.png cannot be drawn")?;
-    file::replace(&cli.out.join("animation.png"), &drawn)?;
-
-    let one_step = look.errors.figures(&predictor);
-    let rollout = if has_rollout { rolled.figures(&predictor) } else { Vec::new() };
+fn tell_of(cli: &Cli, wishes: &Wishes, scored: &Scored, seconds: Option<f64>, out: Option<&Path>) -> Result<()> {
+    let Scored { look, one_step, rollout, trust } = scored;
     let mut said = String::new();
     if cli.json {
         let line = json!({
-            "pattern": cli.pattern.to_possible_value().map(|value| value.get_name().to_owned()),
-            "loss": cli.loss.settings(),
+            "pattern": wishes.pattern,
+            "loss": wishes.predictor.loss,
             "one_step": one_step,
             "rollout": rollout,
-            "trust": predictor.trust(),
+            "trust": trust,
             "breakdowns": look.events.len(),
             "training_seconds": seconds,
             "prediction_milliseconds": look.milliseconds,
-            "out": cli.out,
+            "out": out,
         });
         writeln!(said, "{line}")?;
     } else {
-        write_table(&mut said, "one step ahead", &one_step)?;
-        if has_rollout {
-            write_table(&mut said, &format!("rollout of {steps} frames"), &rollout)?;
+        write_table(&mut said, "one step ahead", one_step)?;
+        if !rollout.is_empty() {
+            write_table(&mut said, &format!("rollout of {} frames", wishes.rollout), rollout)?;
         }
-        writeln!(
-            said,
-            "training {seconds:.1} s, a prediction {:.2} ms, {} breakdowns of stored error",
-            look.milliseconds,
-            look.events.len()
-        )?;
-        let out = cli.out.display();
-        writeln!(
-            said,
-            "pictures {out}/moments.png, {out}/animation.png; figures {out}/metrics.jsonl, {out}/events.json"
-        )?;
+        if let Some(seconds) = seconds {
+            write!(said, "training {seconds:.1} s, ")?;
+        }
+        let breakdowns = look.events.len();
+        writeln!(said, "a prediction {:.2} ms, {breakdowns} breakdowns of stored error", look.milliseconds)?;
+        if let Some(out) = out {
+            let run = shell_word(&out.to_string_lossy());
+            writeln!(said, "pictures in {run}: moments.png, animation.png. Next:")?;
+            writeln!(said, "  cargo run --bin dashboard -- {run}")?;
+            writeln!(said, "  cargo run --bin train_spectral -- --run {run} --seed 2")?;
+        }
     }
     Ok(print(&said)?)
-}
-
-/// Learns from the frames, and shows how far it is. Returns the seconds that took.
-fn learn(cli: &Cli, predictor: &mut Predictor<f32>, frames: &[Array2<f64>], lines: &mut Vec<Line>) -> Result<f64> {
-    let clock = Instant::now();
-    let settings = TrainingSettings { passes: cli.passes, rate: cli.rate, seed: cli.seed };
-    let (first, second) = halves(frames);
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} frames  {per_sec}  {eta} left  {msg}")?;
-    let bar = ProgressBar::new(settings.steps(second.len()) as u64).with_style(style);
-    tell("fitting the recurrences");
-    learn_all(predictor, frames, settings, |step| {
-        bar.inc(1);
-        bar.set_message(format!("loss {:.4}", step.loss));
-        if step.frame + 1 == second.len() && bar.is_hidden() {
-            tell(&format!("pass {}/{}  loss {:.4}", step.pass + 1, cli.passes, step.mean_loss));
-        }
-        let frame = first.len() + step.frame;
-        lines.push(Line::Train { pass: step.pass, frame, loss: step.loss, gradient_norm: step.norm });
-    })?;
-    bar.finish_and_clear();
-    Ok(clock.elapsed().as_secs_f64())
-}
-
-/// What the test showed.
-struct Look {
-    errors: Errors,
-    moments: Vec<Moment>,
-    events: Vec<Breakdown>,
-    /// Of one prediction and of taking one frame in.
-    milliseconds: f64,
-}
-
-fn look(predictor: &mut Predictor<f32>, test: &[Array2<f64>], lines: &mut Vec<Line>) -> Result<Look> {
-    let (mut errors, mut seen) = (Errors::default(), Vec::new());
-    errors.one_step(predictor, test, |_, prediction, predictor| {
-        let (links, share) = predictor.wormholes();
-        seen.push((prediction.clone(), links, share, predictor.trust()));
-    })?;
-    // Again without spectators, as these take longer than the prediction.
-    let clock = Instant::now();
-    predictor.clear();
-    for frame in test {
-        predictor.predict();
-        predictor.observe(frame)?;
-    }
-    let milliseconds = clock.elapsed().as_secs_f64() * 1e3 / test.len() as f64;
-
-    // The first frames cannot be predicted, so their errors say nothing of the predictor.
-    let maps: Vec<Array2<f64>> =
-        seen.iter().zip(test).skip(WARM).map(|((prediction, ..), frame)| (frame - prediction).mapv(f64::abs)).collect();
-    let peak = maps.iter().flatten().fold(f64::MIN_POSITIVE, |peak, &e| peak.max(e));
-    // In units of the largest error, so that what counts as charged does not depend on how good the predictor is.
-    let mut charge = Charge::new([test[0].nrows(), test[0].ncols()], ChargeSettings::default());
-    let (mut moments, mut events) = (Vec::new(), Vec::new());
-    for ((t, error), (prediction, links, share, trust)) in maps.iter().enumerate().zip(seen.into_iter().skip(WARM)) {
-        let broken = charge.observe(&error.mapv(|e| e / peak));
-        let top = error.iter().fold(0.0_f64, |top, &e| top.max(e));
-        let front = isoline(error, 0.5 * top);
-        lines.push(Line::Test {
-            frame: WARM + t,
-            error: error.mapv(|e| e * e).sum() / error.len() as f64,
-            front: length(&front),
-            stored: charge.stored().sum(),
-            breakdowns: broken.len(),
-            trust,
-            passed_gate: share,
-        });
-        moments.push(Moment {
-            frame: test[WARM + t].clone(),
-            prediction,
-            error: error.mapv(|e| e / peak),
-            front,
-            stored: charge.stored().clone(),
-            broken: broken.clone(),
-            links,
-        });
-        events.extend(broken.into_iter().map(|event| Breakdown { step: WARM + t, ..event }));
-    }
-    Ok(Look { errors, moments, events, milliseconds })
 }
 
 fn event(event: &Breakdown) -> serde_json::Value {

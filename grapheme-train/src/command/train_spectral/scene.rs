@@ -7,9 +7,11 @@ use grapheme_core::Stream;
 use grapheme_optics::spectral::wave::pulses;
 use grapheme_optics::spectral::{Pattern, Variation};
 use ndarray::Array2;
+use serde::{Deserialize, Serialize};
 
 /// A source of frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
 pub enum Scene {
     /// One of the eleven patterns.
     Pattern(Pattern),
@@ -44,42 +46,69 @@ impl ValueEnum for Scene {
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(match self {
-            Self::Pattern(pattern) => pattern.name(),
-            Self::Pulses => "pulses",
-            Self::Obstacle => "obstacle",
-        }))
+        Some(PossibleValue::new(self.name()))
+    }
+}
+
+impl From<Scene> for &'static str {
+    fn from(scene: Scene) -> Self {
+        scene.name()
+    }
+}
+
+impl TryFrom<String> for Scene {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        SCENES.into_iter().find(|scene| scene.name() == name).ok_or_else(|| format!("there is no pattern `{name}`"))
     }
 }
 
 impl Scene {
+    /// Its name on the command line and in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pattern(pattern) => pattern.name(),
+            Self::Pulses => "pulses",
+            Self::Obstacle => "obstacle",
+        }
+    }
+
     /// Frames to learn from, and others to be scored on. Of a pattern, those from number 0 and from number 10,000; of pulses, scenes
     /// that begin at other random places.
     ///
     /// # Errors
     /// A grid that is too small for the scene.
     pub fn sequences(self, n: usize, learn: usize, test: usize, seed: u64) -> Result<[Frames; 2]> {
-        let pulsed = |has_obstacle: bool, count: usize, stream: &Stream| -> Result<Frames> {
-            let mut frames = Vec::new();
-            for scene in 0..count.div_ceil(SPAN) {
-                let mut field = pulses(n, has_obstacle, &mut stream.fork(scene as u64))?;
-                frames.extend(field.frames(SPAN, EVERY, 1.0));
-            }
-            frames.truncate(count);
-            Ok(frames)
-        };
-        let stream = Stream::new(seed);
-        let both = |has_obstacle| {
-            Ok([pulsed(has_obstacle, learn, &stream.fork(1))?, pulsed(has_obstacle, test, &stream.fork(2))?])
-        };
         match self {
             Self::Pattern(pattern) => {
                 let standard = Variation::default();
                 Ok([pattern.frames(0, learn, n, &standard)?, pattern.frames(10_000, test, n, &standard)?])
             }
-            Self::Pulses => both(false),
-            Self::Obstacle => both(true),
+            Self::Pulses | Self::Obstacle => {
+                let scenes = self.scenes(n, [learn, test].map(|frames| frames.div_ceil(SPAN)), seed)?;
+                let mut both = scenes.map(|scenes| scenes.concat());
+                both[0].truncate(learn);
+                both[1].truncate(test);
+                Ok(both)
+            }
         }
+    }
+
+    /// So many scenes of pulses to learn from, and others to be scored on: 64 frames each, which begin at random places of their own.
+    ///
+    /// # Errors
+    /// A grid that is too small.
+    pub fn scenes(self, n: usize, counts: [usize; 2], seed: u64) -> Result<[Vec<Frames>; 2]> {
+        let stream = Stream::new(seed);
+        let make = |count: usize, part: u64| -> Result<Vec<Frames>> {
+            let scenes = (0..count as u64).map(|scene| {
+                let mut field = pulses(n, self == Self::Obstacle, &mut stream.fork(part).fork(scene))?;
+                Ok(field.frames(SPAN, EVERY, 1.0))
+            });
+            scenes.collect()
+        };
+        Ok([make(counts[0], 1)?, make(counts[1], 2)?])
     }
 }
 

@@ -1,11 +1,14 @@
 //! Training of the attention, frame by frame as they come.
 
+use crate::checkpoint::Checkpoint;
 use crate::optim::{AdamW, AdamWSettings, GradientNorm, Optimiser, clip};
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use grapheme_core::{Stream, param};
 use grapheme_optics::spectral::Predictor;
 use grapheme_optics::spectral::loss::{Discriminator, Loss};
+use grapheme_optics::spectral::network::Correction;
 use ndarray::Array2;
+use serde::{Deserialize, Serialize};
 
 /// How to train.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +19,22 @@ pub struct TrainingSettings {
     pub rate: f64,
     /// Of the discriminator's weights.
     pub seed: u64,
+}
+
+/// A learning rate that falls linearly to a tenth.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// At first.
+    pub highest: f64,
+    /// Steps in all.
+    pub steps: usize,
+}
+
+impl Rate {
+    /// That of a step, from 0.
+    pub fn at(self, step: usize) -> f64 {
+        self.highest * (1.0 - 0.9 * step as f64 / self.steps.max(1) as f64)
+    }
 }
 
 /// One step of training.
@@ -78,12 +97,23 @@ pub fn learn_family(
     settings: TrainingSettings,
 ) -> Result<()> {
     if settings.passes > 0 {
-        let (first, second) = sequences.split_at(sequences.len() / 2);
+        let (first, second) = split(sequences);
         predictor.fit(first, settings.seed)?;
-        let some: Vec<&[Array2<f64>]> = second.iter().take(SEQUENCES).map(Vec::as_slice).collect();
+        let some: Vec<&[Array2<f64>]> = second.iter().map(Vec::as_slice).collect();
         train(predictor, &some, settings, |_| {})?;
     }
     Ok(predictor.fit(sequences, settings.seed)?)
+}
+
+/// Steps that [`learn_family`] takes.
+pub fn family_steps(sequences: &[Vec<Array2<f64>>], settings: TrainingSettings) -> usize {
+    split(sequences).1.iter().map(|frames| settings.steps(frames.len())).sum()
+}
+
+/// What the recurrences of a family are fitted to while the attention is trained, and what it is trained on.
+fn split(sequences: &[Vec<Array2<f64>>]) -> (&[Vec<Array2<f64>>], &[Vec<Array2<f64>>]) {
+    let (first, second) = sequences.split_at(sequences.len() / 2);
+    (first, &second[..second.len().min(SEQUENCES)])
 }
 
 /// What the recurrences are fitted to while the attention is trained, and what it is trained on.
@@ -94,56 +124,173 @@ pub fn halves(frames: &[Array2<f64>]) -> (&[Array2<f64>], &[Array2<f64>]) {
 /// Trains the correction of a predictor whose recurrences are fitted; each sequence begins with an empty history.
 ///
 /// # Errors
-/// A frame that the predictor refuses; a gradient that is not finite, naming the frame and the block.
+/// As [`Trainer::step`].
 pub fn train(
     predictor: &mut Predictor<f32>,
     sequences: &[&[Array2<f64>]],
     settings: TrainingSettings,
     mut hear: impl FnMut(Step),
 ) -> Result<()> {
-    let mut optimiser = AdamW::new(AdamWSettings::default(), predictor.correction())?;
-    let mut opponent = match predictor.settings().loss {
-        Loss::Adversarial { .. } => Some(Opponent::new(settings.seed)?),
-        _ => None,
-    };
-    let mut gradient = param::zeros_like(predictor.correction());
-    let steps: usize = sequences.iter().map(|frames| settings.steps(frames.len())).sum();
-    let mut step = 0;
-    for pass in 0..settings.passes {
-        let (mut sum, mut count) = (0.0, 0);
-        let all = sequences.iter().flat_map(|frames| frames.iter().enumerate());
-        for (t, frame) in all {
-            if t == 0 {
-                predictor.clear();
-            }
-            predictor.predict();
-            if t >= QUIET {
-                param::each_mut(&mut gradient, |_, _, values| values.fill(0.0));
-                let shape = [frame.nrows(), frame.ncols()];
-                let rate = settings.rate * (1.0 - 0.9 * step as f64 / steps.max(1) as f64);
-                let learned = match &mut opponent {
-                    Some(opponent) => predictor.learn_with(frame, &mut gradient, |y, target, dy| {
-                        opponent.meet(y, &target.rest(), dy, shape, rate)
-                    }),
-                    None => predictor.learn(frame, &mut gradient),
-                };
-                let Some(loss) = learned else { bail!("frame {t} was not predicted") };
-                let norm = match clip(&mut gradient, CLIP) {
-                    GradientNorm::Finite(norm) => norm,
-                    GradientNorm::NotFinite { block } => {
-                        bail!("frame {t} of pass {pass}: the gradient of {block} is not finite; lower --rate")
-                    }
-                };
-                optimiser.step(predictor.correction_mut(), &gradient, rate);
-                step += 1;
-                sum += loss;
-                count += 1;
-                hear(Step { pass, frame: t, loss, mean_loss: sum / f64::from(count), norm });
-            }
-            predictor.observe(frame)?;
-        }
+    let mut trainer = Trainer::new(predictor, sequences, settings)?;
+    while let Some(step) = trainer.step()? {
+        hear(step);
     }
     Ok(())
+}
+
+/// A training of the correction, step by step, that can be kept at any of them.
+pub struct Trainer<'a> {
+    predictor: &'a mut Predictor<f32>,
+    sequences: &'a [&'a [Array2<f64>]],
+    settings: TrainingSettings,
+    optimiser: AdamW<f32>,
+    opponent: Option<Opponent>,
+    gradient: Correction<f32>,
+    /// Steps in all.
+    steps: usize,
+    at: Place,
+}
+
+/// How far a training is.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    pass: u32,
+    sequence: usize,
+    /// The frame that comes next.
+    frame: usize,
+    /// Steps taken.
+    step: usize,
+    /// The sum of the losses of the pass, and their number.
+    sum: f64,
+    count: u32,
+    /// [`Predictor::agreement`].
+    agreement: [f64; 2],
+}
+
+impl<'a> Trainer<'a> {
+    /// Before the first step.
+    ///
+    /// # Errors
+    /// Settings that the optimiser refuses.
+    pub fn new(
+        predictor: &'a mut Predictor<f32>,
+        sequences: &'a [&'a [Array2<f64>]],
+        settings: TrainingSettings,
+    ) -> Result<Self> {
+        let optimiser = AdamW::new(AdamWSettings::default(), predictor.correction())?;
+        let opponent = match predictor.settings().loss {
+            Loss::Adversarial { .. } => Some(Opponent::new(settings.seed)?),
+            _ => None,
+        };
+        let gradient = param::zeros_like(predictor.correction());
+        let steps = sequences.iter().map(|frames| settings.steps(frames.len())).sum();
+        Ok(Self { predictor, sequences, settings, optimiser, opponent, gradient, steps, at: Place::default() })
+    }
+
+    /// Steps taken.
+    pub fn taken(&self) -> usize {
+        self.at.step
+    }
+
+    /// Goes on to the next frame that is learned from, learns from it, and says how; nothing at the end.
+    ///
+    /// # Errors
+    /// A frame that the predictor refuses; a gradient that is not finite, naming the frame and the block.
+    pub fn step(&mut self) -> Result<Option<Step>> {
+        while self.at.pass < self.settings.passes && !self.sequences.is_empty() {
+            let sequences = self.sequences;
+            let Some(frame) = sequences[self.at.sequence].get(self.at.frame) else {
+                (self.at.sequence, self.at.frame) = (self.at.sequence + 1, 0);
+                if self.at.sequence == sequences.len() {
+                    (self.at.pass, self.at.sequence, self.at.sum, self.at.count) = (self.at.pass + 1, 0, 0.0, 0);
+                }
+                continue;
+            };
+            if self.at.frame == 0 {
+                self.predictor.clear();
+            }
+            self.predictor.predict();
+            let step = if self.at.frame >= QUIET { Some(self.learn(frame)?) } else { None };
+            self.predictor.observe(frame)?;
+            self.at.frame += 1;
+            if step.is_some() {
+                return Ok(step);
+            }
+        }
+        Ok(None)
+    }
+
+    fn learn(&mut self, frame: &Array2<f64>) -> Result<Step> {
+        let Place { pass, frame: t, step, .. } = self.at;
+        param::each_mut(&mut self.gradient, |_, _, values| values.fill(0.0));
+        let shape = [frame.nrows(), frame.ncols()];
+        let rate = Rate { highest: self.settings.rate, steps: self.steps }.at(step);
+        let learned = match &mut self.opponent {
+            Some(opponent) => self.predictor.learn_with(frame, &mut self.gradient, |y, target, dy| {
+                opponent.meet(y, &target.rest(), dy, shape, rate)
+            }),
+            None => self.predictor.learn(frame, &mut self.gradient),
+        };
+        let Some(loss) = learned else { bail!("frame {t} was not predicted") };
+        let norm = match clip(&mut self.gradient, CLIP) {
+            GradientNorm::Finite(norm) => norm,
+            GradientNorm::NotFinite { block } => {
+                bail!("frame {t} of pass {pass}: the gradient of {block} is not finite; lower --rate")
+            }
+        };
+        self.optimiser.step(self.predictor.correction_mut(), &self.gradient, rate);
+        self.at.step += 1;
+        self.at.sum += loss;
+        self.at.count += 1;
+        Ok(Step { pass, frame: t, loss, mean_loss: self.at.sum / f64::from(self.at.count), norm })
+    }
+
+    /// Puts into a checkpoint what [`Trainer::load`] needs. The recurrences are not kept, which are fitted again in closed form, nor
+    /// is the history, which is seen again.
+    ///
+    /// # Errors
+    /// A weight that is not finite.
+    pub fn save(&self, checkpoint: &mut Checkpoint) -> Result<()> {
+        checkpoint.insert("correction", self.predictor.correction())?;
+        self.optimiser.save_as("adam", checkpoint)?;
+        if let Some(opponent) = &self.opponent {
+            checkpoint.insert("opponent", &opponent.model)?;
+            opponent.optimiser.save_as("opponent_adam", checkpoint)?;
+        }
+        checkpoint.insert_value("place", &Place { agreement: self.predictor.agreement(), ..self.at })?;
+        Ok(())
+    }
+
+    /// Goes to where [`Trainer::save`] was called: the steps after it are the same to the bit.
+    ///
+    /// # Errors
+    /// What is missing or does not fit, or a place that these sequences do not have.
+    pub fn load(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let at: Place = checkpoint.read_value("place")?;
+        let frames = self.sequences.get(at.sequence).map_or(0, |frames| frames.len());
+        ensure!(
+            at.pass < self.settings.passes && (1..=frames).contains(&at.frame),
+            "pass {}, sequence {}, frame {}: the run has no such place; train again with --overwrite",
+            at.pass,
+            at.sequence,
+            at.frame
+        );
+        checkpoint.read_into("correction", self.predictor.correction_mut())?;
+        self.optimiser.load_as("adam", checkpoint)?;
+        if let Some(opponent) = &mut self.opponent {
+            checkpoint.read_into("opponent", &mut opponent.model)?;
+            opponent.optimiser.load_as("opponent_adam", checkpoint)?;
+        }
+        self.predictor.clear();
+        for frame in &self.sequences[at.sequence][..at.frame] {
+            self.predictor.predict();
+            self.predictor.observe(frame)?;
+        }
+        self.predictor.set_agreement(at.agreement);
+        self.at = at;
+        Ok(())
+    }
 }
 
 /// The discriminator, and what trains it.
@@ -209,6 +356,40 @@ mod tests {
             assert_eq!(means.len(), 4);
             assert!(means[3] < means[0], "{loss:?}: {means:?}");
             assert_eq!(means, run(), "{loss:?}");
+        }
+    }
+
+    #[test]
+    fn a_training_that_was_kept_goes_on_to_the_same_bits() {
+        let frames = Pattern::Bifurcation.frames(0, 50, 8, &Variation::default()).unwrap();
+        let sequences = [&frames[..20], &frames[20..]];
+        let settings = TrainingSettings { passes: 2, rate: 3e-3, seed: 1 };
+        for loss in [Loss::Squared, Loss::Adversarial { weight: 1.0 }] {
+            let fresh = || {
+                let settings = PredictorSettings { loss, ..PredictorSettings::default() };
+                Predictor::<f32>::new([8, 8], settings, 1).unwrap()
+            };
+            let mut whole = fresh();
+            let mut losses = Vec::new();
+            train(&mut whole, &sequences, settings, |step| losses.push(step.loss)).unwrap();
+            assert_eq!(losses.len(), 2 * (16 + 26));
+            // In the middle of a sequence, at its end, at that of a pass, and at the very end.
+            for stop in [7, 16, 42, 50, losses.len()] {
+                let (mut first, mut second) = (fresh(), fresh());
+                let mut trainer = Trainer::new(&mut first, &sequences, settings).unwrap();
+                for _ in 0..stop {
+                    trainer.step().unwrap();
+                }
+                let mut kept = Checkpoint::new("state");
+                trainer.save(&mut kept).unwrap();
+                let mut trainer = Trainer::new(&mut second, &sequences, settings).unwrap();
+                trainer.load(&kept).unwrap();
+                let rest: Vec<f64> = std::iter::from_fn(|| trainer.step().unwrap().map(|step| step.loss)).collect();
+                assert_eq!(rest, losses[stop..], "{loss:?} after {stop} steps");
+                assert_eq!((first.predict(), second.predict()).1, whole.predict());
+                let refused = Trainer::new(&mut second, &sequences[..1], settings).unwrap().load(&kept);
+                assert_eq!(refused.is_err(), !(1..=16).contains(&stop) && !(43..59).contains(&stop), "{stop}");
+            }
         }
     }
 

@@ -60,6 +60,9 @@ function direction(event) {
 
 const clamp = (x, low, high) => Math.max(low, Math.min(high, x));
 
+// From black over red and yellow to white, ever lighter, so that it also reads without colours.
+const heat = x => [0, 1, 2].map(start => Math.round(255 * clamp(3 * x - start, 0, 1)));
+
 // A box that is drawn anew for its width, at least `least` pixels.
 function fitted(least, draw) {
   const box = el("div", { class: "fitted" });
@@ -80,6 +83,11 @@ function choice(key, label, names, show) {
   select.addEventListener("change", () => { chosen.set(key, names[select.value]); show(Number(select.value)); });
   show(before);
   return select;
+}
+
+// Names and values under the name of a run.
+function facts(run) {
+  return el("dl", { class: "facts" }, ...run.facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 }
 
 function legend(...entries) {

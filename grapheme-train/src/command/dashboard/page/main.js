@@ -1,9 +1,11 @@
 // The page: a section for each question, and in it a cell for each run.
 const sections = [
   ["overview", "The run", "", run => [el("div", { class: "card" }, el("div", { class: "name" }, run.name),
-    el("dl", { class: "facts" }, ...run.facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))), diagnosis(run))]],
+    facts(run), diagnosis(run))]],
   ["loss", "Loss", "", run => run.loss && [plot(run.loss, "loss over steps", `${run.name} loss`)]],
   ["errors", "Errors on held-out examples", "", run => run.dev && [plot(run.dev, "errors over epochs", `${run.name} errors`)]],
+  ["nodes", "Errors of nodes", "How wrong each node of a watched example is, begin and end included; where a long error fell at once it broke down.",
+    run => run.nodes.length && nodeMaps(run)],
   ["energy", "Gradient energy, layer by step", "A row for each boundary between two layers, the one next to the loss on top; a column for each step.",
     (run, all) => run.energy && energyMap(run, all.span)],
   ["ledger", "Where the energy goes", "The ledger of each boundary, a mean over the last quarter of the steps. All that arrives at a boundary has one width; × is what a layer makes of the energy a row.",
@@ -12,6 +14,12 @@ const sections = [
   ["rays", "Rays of an example", "The strongest paths of the gradient, from the loss through the merges to the graphemes.", run => run.examples.length && examples(run)],
   ["parameters", "Parameters", "", run => run.norms.length && norms(run)],
 ];
+
+// Under what words the page stands, by kind of its runs.
+const heads = {
+  text: ["Where gradients go", "Light runs from the loss, at the top, down to the graphemes. Its energy is the squared norm of the gradient. Point at anything for its numbers, or reach it with Tab and move with the arrow keys.", sections],
+  spectral: ["What comes next, and what was wrong", "A predictor of wave fields on frames that it never saw. Point at anything for its numbers, or reach it with Tab and move with the arrow keys.", spectralSections],
+};
 
 function diagnosis(run) {
   const line = (text, kind) => {
@@ -24,7 +32,10 @@ function diagnosis(run) {
   return el("ul", { class: "words", "aria-label": "diagnosis" }, ...lines);
 }
 
-function show(runs) {
+function show({ kind, runs }) {
+  const [title, words, sections] = heads[kind];
+  document.querySelector("h1").textContent = title;
+  document.querySelector("header p").textContent = words;
   const all = { span: spans(runs) }, page = document.getElementById("page"), focus = document.activeElement?.dataset?.key;
   const made = [];
   for (const [id, title, words, draw] of sections) {
