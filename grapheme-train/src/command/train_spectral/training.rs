@@ -110,8 +110,10 @@ pub fn family_steps(sequences: &[Vec<Array2<f64>>], settings: TrainingSettings) 
     split(sequences).1.iter().map(|frames| settings.steps(frames.len())).sum()
 }
 
+type Sequence = Vec<Array2<f64>>;
+
 /// What the recurrences of a family are fitted to while the attention is trained, and what it is trained on.
-fn split(sequences: &[Vec<Array2<f64>>]) -> (&[Vec<Array2<f64>>], &[Vec<Array2<f64>>]) {
+fn split(sequences: &[Sequence]) -> (&[Sequence], &[Sequence]) {
     let (first, second) = sequences.split_at(sequences.len() / 2);
     (first, &second[..second.len().min(SEQUENCES)])
 }
