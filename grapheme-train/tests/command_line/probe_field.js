@@ -45,6 +45,7 @@ setTimeout(() => {
   check("keys move over cells", tells("row 10, column 1"));
 
   const timeline = document.querySelector(".player [aria-label^=errors]");
+  check("the timeline fits its window", timeline.getBoundingClientRect().width > 200);
   point(timeline, .5, .5);
   check("the timeline tells a frame", tells("frame", "error", "stored"));
   press(timeline, "ArrowRight");

@@ -85,8 +85,8 @@ function fieldPlayer(run) {
 
   const slider = el("input", { type: "range", min: 0, max: last, value: at, "aria-label": "frame", "data-key": `${key} time` });
   const words = el("output", {}), play = el("button", { type: "button", "data-key": `${key} play` }, "Play");
-  const spectra = el("div", {}), timeline = el("div", {});
-  const tellLinks = () => moments[at].links.length ? `, the heaviest wormhole ${moments[at].links[0][1][4]} frames back` : "";
+  const spectra = el("div", { class: "spectra" }), timeline = el("div", {});
+  const tellLinks = () => moments[at].links.length ? `, the heaviest wormhole leads ${moments[at].links[0][1][4]} frame${moments[at].links[0][1][4] === 1 ? "" : "s"} back` : "";
   const show = () => {
     decode();
     panels.forEach(paint);
@@ -121,7 +121,7 @@ function fieldPlayer(run) {
 
   // Energy by number of waves over the frame, of what came, what was expected and the error.
   function drawSpectra(moment) {
-    const all = moments.flatMap(({ spectra }) => spectra.flat()), high = Math.ceil(Math.max(...all)), low = Math.max(Math.floor(Math.min(...all)), high - 16);
+    const all = moments.flatMap(({ spectra }) => spectra.flat()).filter(e => e > -30), high = Math.ceil(Math.max(...all)), low = Math.floor(Math.min(...all, high - 1));
     const n = moment.spectra[0].length, x = i => 40 + i / Math.max(1, n - 1) * 350, y = e => 10 + (high - Math.max(e, low)) / Math.max(1, high - low) * 120;
     const picture = svg("svg", { viewBox: "0 0 400 160", tabindex: 0, role: "img", "aria-label": "energy by radius; arrow keys move along it", "data-key": `${key} spectra` });
     for (const e of [low, (low + high) / 2, high]) picture.append(svg("path", { class: "rule", d: `M40 ${y(e)}H390` }), Object.assign(svg("text", { x: 36, y: y(e) + 4, "text-anchor": "end" }), { textContent: `1e${e}` }));
@@ -148,26 +148,29 @@ function fieldPlayer(run) {
   }
 
   // The error of every frame, with a dot for each breakdown, as large as what it released.
-  const first = course[0][0], span = Math.max(1, course[course.length - 1][0] - first), xOf = frame => 40 + (frame - first) / span * 750;
-  function drawTimeline() {
+  const first = course[0][0], span = Math.max(1, course[course.length - 1][0] - first);
+  let wide = 800;
+  const xOf = frame => 40 + (frame - first) / span * (wide - 50);
+  function drawTimeline(width) {
+    wide = width;
     const logs = course.map(([, error]) => Math.log10(Math.max(error, 1e-30))), high = Math.ceil(Math.max(...logs)), low = Math.min(high - 1, Math.floor(Math.min(...logs)));
     const y = e => 10 + (high - e) / (high - low) * 90;
-    const picture = svg("svg", { viewBox: "0 0 800 130", tabindex: 0, role: "img", "aria-label": "errors and breakdowns over frames; arrow keys move in time", "data-key": `${key} timeline` });
-    for (const e of [low, high]) picture.append(svg("path", { class: "rule", d: `M40 ${y(e)}H790` }), Object.assign(svg("text", { x: 36, y: y(e) + 4, "text-anchor": "end" }), { textContent: `1e${e}` }));
+    const picture = svg("svg", { viewBox: `0 0 ${width} 130`, tabindex: 0, role: "img", "aria-label": "errors and breakdowns over frames; arrow keys move in time", "data-key": `${key} timeline` });
+    for (const e of [low, high]) picture.append(svg("path", { class: "rule", d: `M40 ${y(e)}H${width - 10}` }), Object.assign(svg("text", { x: 36, y: y(e) + 4, "text-anchor": "end" }), { textContent: `1e${e}` }));
     for (const frame of [first, first + span]) picture.append(Object.assign(svg("text", { x: xOf(frame), y: 124, "text-anchor": frame === first ? "start" : "end" }), { textContent: `frame ${frame}` }));
     picture.append(svg("path", { class: "spectrum s2", d: course.map(([frame], i) => `${i ? "L" : "M"}${xOf(frame).toFixed(1)} ${y(logs[i]).toFixed(1)}`).join("") }));
     const most = Math.max(1e-9, ...events.map(event => event[4]));
     for (const [frame, row, column, many, released] of events)
       picture.append(svg("circle", { class: "broken", cx: xOf(frame), cy: 105, r: 2 + 5 * Math.sqrt(released / most) }));
-    picture.append(svg("path", { class: "now", d: "" }));
+    picture.append(svg("path", { class: "now", d: `M${xOf(moments[at].frame)} 6V104` }));
     const nearest = frame => moments.reduce((best, moment, i) => Math.abs(moment.frame - frame) < Math.abs(moments[best].frame - frame) ? i : best, 0);
     const go = frame => { at = nearest(frame); show(); };
     picture.addEventListener("click", event => {
       const box = picture.getBoundingClientRect();
-      go(first + ((event.clientX - box.left) / box.width * 800 - 40) / 750 * span);
+      go(first + ((event.clientX - box.left) / box.width * width - 40) / (width - 50) * span);
     });
     picture.addEventListener("mousemove", event => {
-      const box = picture.getBoundingClientRect(), frame = Math.round(first + ((event.clientX - box.left) / box.width * 800 - 40) / 750 * span);
+      const box = picture.getBoundingClientRect(), frame = Math.round(first + ((event.clientX - box.left) / box.width * width - 40) / (width - 50) * span);
       const here = course.find(([other]) => other === frame);
       if (!here) return hush();
       const broken = events.filter(([other]) => other === frame).map(([, row, column, many, released]) => `breakdown at row ${number(row)}, column ${number(column)}: ${many} cells, ${number(released)} released`);
@@ -193,7 +196,7 @@ function fieldPlayer(run) {
     event.preventDefault();
     go();
   });
-  timeline.append(drawTimeline());
+  timeline.append(fitted(300, drawTimeline));
   show();
   return box;
 }
