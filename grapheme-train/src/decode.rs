@@ -128,6 +128,10 @@ impl<'a, S: Scalar> Decoder<'a, S> {
                 Hypothesis { log_probability: self.log_probability(graph, &labels), labels }
             })
             .collect();
+        if hypotheses.is_empty() {
+            // Weights so large that nothing finite comes of them leave no way to write anything.
+            hypotheses.push(Hypothesis { labels: Vec::new(), log_probability: f64::NEG_INFINITY });
+        }
         hypotheses
             .sort_by(|a, b| b.log_probability.total_cmp(&a.log_probability).then_with(|| a.labels.cmp(&b.labels)));
         hypotheses
@@ -166,7 +170,8 @@ impl<'a, S: Scalar> Decoder<'a, S> {
                 };
             }
         }
-        sums[m]
+        // What a network with features that are not finite says is no probability.
+        if sums[m].is_nan() { f64::NEG_INFINITY } else { sums[m] }
     }
 
     /// What each candidate does on the likeliest way to write a text; none if there is no way. `O(n m)` (Viterbi, 1967).
@@ -203,9 +208,12 @@ impl<'a, S: Scalar> Decoder<'a, S> {
         Some(choices)
     }
 
-    /// The log probability that a candidate which stays writes a label.
+    /// The log probability that a candidate writes a label if it stays. One that cannot stay has no row.
     fn label(&self, candidate: Candidate, label: u32) -> f64 {
-        self.writing.log_label(candidate.row, label).widen()
+        match candidate.stay > f64::NEG_INFINITY {
+            true => self.writing.log_label(candidate.row, label).widen(),
+            false => f64::NEG_INFINITY,
+        }
     }
 
     fn candidates(&self, graph: usize) -> &[Candidate] {
@@ -232,6 +240,7 @@ fn candidates<S: Scalar>(morphed: &MorphedGraph<S>, graph: usize) -> impl Iterat
 mod tests {
     use super::*;
     use crate::data::{LabelInventory, TargetUnits};
+    use grapheme_core::morph::Plan;
     use grapheme_core::network::ForwardOptions;
     use grapheme_core::{GraphBatch, GraphTransformNet, NetworkConfig, Stream, param};
     use rand::RngExt;
@@ -250,6 +259,21 @@ mod tests {
         let batch = GraphBatch::from_texts(&TEXTS).unwrap();
         let labelling = Labelling::new(&batch, [], TargetUnits::Tokens, &labels);
         (net.forward(&batch, options).unwrap().0, labelling, labels.outcomes())
+    }
+
+    /// Training may come to it: then no row stands behind any candidate.
+    #[test]
+    fn where_everything_merges_only_the_empty_text_can_be_written() {
+        let candidates = *seen(ForwardOptions::realised()).0.candidate_offsets.last().unwrap();
+        let plan = [Plan { stays: vec![false; candidates as usize] }];
+        let (morphed, labelling, _) = seen(ForwardOptions { plans: Some(&plan), ..ForwardOptions::realised() });
+        let decoder = Decoder::new(&morphed, &labelling);
+        for graph in 0..TEXTS.len() {
+            assert_eq!(decoder.log_probability(graph, &[0]), f64::NEG_INFINITY);
+            assert!(decoder.log_probability(graph, &[]).is_finite());
+            assert!(decoder.path(graph, &[0]).is_none());
+            assert_eq!(decoder.likeliest(graph, 2).len(), 1);
+        }
     }
 
     /// All choices of all candidates, one after another: for each text the sum and the best of its ways.
@@ -319,6 +343,28 @@ mod tests {
         for labels in [vec![NO_LABEL], vec![outcomes as u32 + 7], vec![0; candidates + 1]] {
             assert_eq!(decoder.log_probability(0, &labels), f64::NEG_INFINITY);
             assert!(decoder.path(0, &labels).is_none());
+        }
+    }
+
+    /// Weights from a stranger may be so large that features overflow.
+    #[test]
+    fn numbers_that_are_none_write_the_empty_text_with_no_confidence() {
+        for options in [ForwardOptions::marginalised(), ForwardOptions::realised()] {
+            let (mut morphed, labelling, _) = seen(options);
+            morphed.log_label.fill(f64::NAN);
+            morphed.gates.log_merge.fill(f64::NAN);
+            morphed.gates.log_stay.fill(f64::NAN);
+            let decoder = Decoder::new(&morphed, &labelling);
+            for graph in 0..TEXTS.len() {
+                let likeliest = decoder.likeliest(graph, 3);
+                assert_eq!(likeliest.len(), 1);
+                assert_eq!(
+                    (likeliest[0].labels.as_slice(), likeliest[0].log_probability),
+                    (&[][..], f64::NEG_INFINITY)
+                );
+                assert_eq!(decoder.log_probability(graph, &[0]), f64::NEG_INFINITY);
+                decoder.path(graph, &[0]);
+            }
         }
     }
 

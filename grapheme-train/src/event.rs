@@ -59,8 +59,9 @@ pub enum Event {
         epoch: u64,
         /// The step, from 1 over the whole run.
         step: u64,
-        /// The dotted name of the first block that was not finite.
-        block: String,
+        /// Where it began: the first layer or block that was not finite, in words.
+        #[serde(alias = "block")]
+        origin: String,
     },
     /// An epoch ended.
     Epoch {
@@ -173,8 +174,8 @@ impl Event {
 /// What is to be said of the first step that was refused, if any was.
 pub fn refusal(events: &[Event]) -> Option<String> {
     events.iter().find_map(|event| match event {
-        Event::StepRefused { step, block, .. } => {
-            Some(format!("refused: the gradient of `{block}` was not finite at step {step}. Lower --rate or --clip."))
+        Event::StepRefused { step, origin, .. } => {
+            Some(format!("refused: {origin} was not finite at step {step}. Lower --rate or --clip."))
         }
         _ => None,
     })
@@ -221,7 +222,7 @@ pub(crate) mod tests {
             Event::Started { parameters: 7, examples: 5, epochs: 2, steps: 4, resumed_at: 0 },
             Event::Warning { message: "4 examples skipped".into() },
             Event::Step { epoch: 1, step: 1, loss: third, learning_rate: 1e-5, gradient_norm: 2e9, graphemes: 24 },
-            Event::StepRefused { epoch: 1, step: 2, block: "head.weight".into() },
+            Event::StepRefused { epoch: 1, step: 2, origin: "the output of layer `head`".into() },
             Event::Epoch { epoch: 1, step: 2, loss: third * third, dev: Some(dev) },
             Event::Nodes {
                 step: 2,
@@ -244,8 +245,10 @@ pub(crate) mod tests {
             assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event, "{json}");
         }
         let json = serde_json::to_string(&samples()[3]).unwrap();
-        assert_eq!(json, r#"{"event":"step_refused","epoch":1,"step":2,"block":"head.weight"}"#);
-        assert!(serde_json::from_str::<Event>(&json.replace("block", "clock")).is_err());
+        assert_eq!(json, r#"{"event":"step_refused","epoch":1,"step":2,"origin":"the output of layer `head`"}"#);
+        assert!(serde_json::from_str::<Event>(&json.replace("origin", "clock")).is_err());
+        // As runs wrote it that knew the block only.
+        assert_eq!(serde_json::from_str::<Event>(&json.replace("origin", "block")).unwrap(), samples()[3]);
     }
 
     #[test]

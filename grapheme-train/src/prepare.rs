@@ -6,7 +6,7 @@ use crate::data::{
 use crate::estimator::EstimatorName;
 use crate::objective::LossName;
 use crate::optim::ScheduleSettings;
-use crate::settings::{CONFIG_VERSION, DataConfig, ModelSpec, Preset, Recipe, RunConfig, TrainingSettings};
+use crate::settings::{CONFIG_VERSION, DataConfig, ModelSpec, OnNan, Preset, Recipe, RunConfig, TrainingSettings};
 use crate::trainer::{Reachable, needed_slots};
 use clap::builder::TypedValueParser;
 use grapheme_core::layers::RoundKind;
@@ -84,6 +84,9 @@ pub struct Wishes {
     /// Epochs without a better dev figure before training stops; 0 for never
     #[arg(long, default_value_t = TrainingSettings::default().patience)]
     pub patience: usize,
+    /// What to do about a step whose gradient is not finite: end the run, or leave the step out (at most 50 in a row)
+    #[arg(long, value_enum, default_value_t = TrainingSettings::default().on_nan)]
+    pub on_nan: OnNan,
 }
 
 /// What a person may say of the units of targets.
@@ -121,7 +124,7 @@ fn at_least_one(most: u32) -> impl TypedValueParser<Value = usize> {
 impl Default for Wishes {
     /// Nothing but what follows from the data: the default network and the `words` loss.
     fn default() -> Self {
-        let TrainingSettings { schedule, clip, average, patience, .. } = TrainingSettings::default();
+        let TrainingSettings { schedule, clip, average, patience, on_nan, .. } = TrainingSettings::default();
         Self {
             preset: Preset::Words,
             graph: GraphForm::Path,
@@ -143,6 +146,7 @@ impl Default for Wishes {
             clip,
             average,
             patience,
+            on_nan,
         }
     }
 }
@@ -173,6 +177,7 @@ impl Wishes {
             clip: self.clip,
             average: self.average,
             patience: self.patience,
+            on_nan: self.on_nan,
             ..usual
         }
     }

@@ -92,10 +92,24 @@ pub struct TrainingSettings {
     /// Held-out examples, the first ones, whose nodes are watched; 0 for none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub watch: usize,
+    /// What to do about a gradient that is not finite.
+    #[serde(default)]
+    pub on_nan: OnNan,
 }
 
 fn is_zero(count: &usize) -> bool {
     *count == 0
+}
+
+/// What is done about a step whose gradient is not finite. Its weights are never touched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNan {
+    /// The run ends, with the last checkpoint intact.
+    #[default]
+    Stop,
+    /// The step is left out, and the run goes on.
+    Skip,
 }
 
 impl Default for TrainingSettings {
@@ -112,6 +126,7 @@ impl Default for TrainingSettings {
             average: 0.998,
             patience: 0,
             watch: 0,
+            on_nan: OnNan::Stop,
         }
     }
 }

@@ -9,17 +9,19 @@ use crate::ensemble::Ensemble;
 use crate::estimator::{Crossing, EstimateError};
 use crate::event::{DevFigures, Event, Listener, NodeFigures, StopReason};
 use crate::footprint::MOST_GIGABYTES;
+use crate::labelling::Labelling;
 use crate::lanes::{Lanes, ThreadsError};
 use crate::objective::{Objective, Task};
 use crate::optim::{AdamW, Average, GradientNorm, Optimiser, Schedule, SettingError, clip, pieces};
+use crate::origin::{self, Origin};
 use crate::run::{MetricsError, MetricsLog, RunError, RunFolder, read_metrics};
-use crate::settings::{ModelSpec, RunConfig, TrainingSettings};
+use crate::settings::{ModelSpec, OnNan, RunConfig, TrainingSettings};
 use crate::transducer::{Transducer, TransducerError, label};
 use crate::watch::{NodeInstrument, Watch};
 use grapheme_core::graph::BatchError;
 use grapheme_core::layers::DropoutKeys;
 use grapheme_core::network::ConfigError;
-use grapheme_core::{BoundaryFigures, GradientMedium, GraphTransformNet, Media, Stream, Vacuum, param};
+use grapheme_core::{BoundaryFigures, GradientMedium, GraphBatch, GraphTransformNet, Media, Stream, Vacuum, param};
 use rand::seq::SliceRandom;
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -27,6 +29,9 @@ use thiserror::Error;
 /// Purposes of random streams, so that no two share numbers.
 const ORDER: u64 = 1;
 const DROPOUT: u64 = 2;
+
+/// Steps that may be left out in a row before a run that may leave them out ends after all: nothing is learned in them.
+const MOST_SKIPPED: u64 = 50;
 
 /// A checkpoint is written at the end of every epoch, and in a long epoch whenever this much time has passed, unless told.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
@@ -82,14 +87,14 @@ pub enum TrainError {
     },
     /// A gradient was not a finite number.
     #[error(
-        "step {step}: the gradient of `{block}` is not finite; the last checkpoint is intact: lower --rate or --clip and \
-         train again"
+        "step {step}: {origin} is not finite; the last checkpoint is intact: lower --rate or --clip and train again, or \
+         leave such steps out with --on-nan skip, at most {MOST_SKIPPED} in a row"
     )]
     NotFinite {
         /// The step, from 1.
         step: u64,
-        /// The first block that was not finite.
-        block: String,
+        /// Where it began.
+        origin: Origin,
     },
     /// The state belongs to other settings.
     #[error(transparent)]
@@ -173,6 +178,8 @@ struct State {
     loss_count: u64,
     best: Option<(f64, f64)>,
     epochs_since_best: usize,
+    /// Steps in a row that were left out because they were not finite.
+    skipped: u64,
     /// Seconds of training before this process; kept only where the schedule follows the clock.
     elapsed: f64,
 }
@@ -220,6 +227,7 @@ impl<'a> Trainer<'a> {
             loss_count: 0,
             best: None,
             epochs_since_best: 0,
+            skipped: 0,
             elapsed: 0.0,
             model,
         };
@@ -357,19 +365,28 @@ impl<O: Media<f32>> Trainer<'_, O> {
             let order = self.order();
             while self.state.position < self.steps_per_epoch() && self.clock() < 1.0 {
                 self.state.elapsed = before + started.elapsed().as_secs_f64();
-                let outcome = self.step(&order);
-                if let Err(TrainError::NotFinite { step, block }) = &outcome {
-                    let epoch = self.state.epoch as u64 + 1;
-                    emit(Event::StepRefused { epoch, step: *step, block: block.clone() }, &mut log);
-                }
-                let (event, boundaries) = outcome?;
-                let step = self.state.step;
-                emit(event, &mut log);
-                if !boundaries.is_empty() {
-                    emit(Event::Optics { step, boundaries }, &mut log);
+                match self.step(&order) {
+                    Ok((event, boundaries)) => {
+                        self.state.skipped = 0;
+                        emit(event, &mut log);
+                        if !boundaries.is_empty() {
+                            emit(Event::Optics { step: self.state.step, boundaries }, &mut log);
+                        }
+                    }
+                    Err(TrainError::NotFinite { step, origin }) => {
+                        let epoch = self.state.epoch as u64 + 1;
+                        emit(Event::StepRefused { epoch, step, origin: origin.to_string() }, &mut log);
+                        if self.settings.on_nan == OnNan::Stop || self.state.skipped == MOST_SKIPPED {
+                            return Err(TrainError::NotFinite { step, origin });
+                        }
+                        self.state.skipped += 1;
+                        self.state.step += 1;
+                        self.state.position += 1;
+                    }
+                    Err(other) => return Err(other),
                 }
                 if let Some(examples) = self.watched()? {
-                    emit(Event::Nodes { step, examples }, &mut log);
+                    emit(Event::Nodes { step: self.state.step, examples }, &mut log);
                 }
                 let within = self.state.position < self.steps_per_epoch();
                 if within && checkpointed.elapsed() >= self.checkpoint_interval {
@@ -471,7 +488,11 @@ impl<O: Media<f32>> Trainer<'_, O> {
         let norm = match pool.install(|| clip(gradient, settings.clip)) {
             GradientNorm::Finite(norm) => norm,
             GradientNorm::NotFinite { block } => {
-                return Err(TrainError::NotFinite { step: self.state.step + 1, block });
+                let lanes = jobs.iter().map(|lane| pass.read(lane).map(|(batch, _, keys)| (batch, keys)));
+                let lanes = lanes.collect::<Result<Vec<_>, _>>()?;
+                // A sum of squares may overflow where no number does.
+                let origin = origin::find(net, &lanes, gradient).unwrap_or(Origin::Gradient(block));
+                return Err(TrainError::NotFinite { step: self.state.step + 1, origin });
             }
         };
         let steps = settings.epochs * self.reachable.len().div_ceil(settings.batch);
@@ -570,6 +591,7 @@ impl<O: Media<f32>> Trainer<'_, O> {
         checkpoint.note("best_wer", wer);
         checkpoint.note("best_ter", ter);
         checkpoint.note("epochs_since_best", state.epochs_since_best);
+        checkpoint.note("skipped", state.skipped);
         checkpoint.note("elapsed", if self.settings.minutes.is_some() { state.elapsed } else { 0.0 });
         Ok(checkpoint.save()?)
     }
@@ -593,6 +615,7 @@ impl<O: Media<f32>> Trainer<'_, O> {
         let best: (f64, f64) = (checkpoint.noted("best_wer")?, checkpoint.noted("best_ter")?);
         state.best = best.0.is_finite().then_some(best);
         state.epochs_since_best = checkpoint.noted("epochs_since_best")?;
+        state.skipped = checkpoint.noted("skipped")?;
         state.elapsed = checkpoint.noted("elapsed")?;
         self.media.resume(state.step);
         Ok(())
@@ -615,6 +638,12 @@ struct Part<R> {
 }
 
 impl Pass<'_> {
+    /// The graphs of a lane, what they should become, and what dropout draws for them.
+    fn read(&self, members: &[usize]) -> Result<(GraphBatch, Labelling, DropoutKeys), TrainError> {
+        let (batch, labelling) = label(members.iter().map(|&i| &self.examples[i]), self.spec)?;
+        Ok((batch, labelling, DropoutKeys::new(self.stream, members.iter().map(|&i| i as u64))))
+    }
+
     /// Adds the gradient of the sum of the losses of a lane.
     fn run<M: GradientMedium<f32>>(
         &self,
@@ -623,10 +652,8 @@ impl Pass<'_> {
         medium: &M,
         gradient: &mut Net,
     ) -> Result<Part<M::Trace>, TrainError> {
-        let Self { spec, examples, objective, stream } = *self;
-        let members = members.iter();
-        let (batch, labelling) = label(members.clone().map(|&i| &examples[i]), spec)?;
-        let keys = DropoutKeys::new(stream, members.map(|&i| i as u64));
+        let Self { spec, objective, .. } = *self;
+        let (batch, labelling, keys) = self.read(members)?;
         let task = Task { batch: &batch, labelling: &labelling };
         let mut record = M::Trace::default();
         let crossing = Crossing { dropout: Some(&keys), medium, record: &mut record };

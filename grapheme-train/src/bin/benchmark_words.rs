@@ -1,5 +1,5 @@
 //! Trains and scores one model, or a set, for every language of a folder.
 
 fn main() -> std::process::ExitCode {
-    grapheme_train::command::benchmark_words::main()
+    grapheme_train::command::main("benchmark_words")
 }

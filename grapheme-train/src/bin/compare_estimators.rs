@@ -5,5 +5,5 @@
 static ALLOCATOR: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;
 
 fn main() -> std::process::ExitCode {
-    grapheme_train::command::compare_estimators::main()
+    grapheme_train::command::main("compare_estimators")
 }

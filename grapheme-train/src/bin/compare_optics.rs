@@ -1,5 +1,5 @@
 //! The classic pipeline against gradient media, on the same data, seeds and budget.
 
 fn main() -> std::process::ExitCode {
-    grapheme_train::command::compare_optics::main()
+    grapheme_train::command::main("compare_optics")
 }

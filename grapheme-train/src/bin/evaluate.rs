@@ -1,5 +1,5 @@
 //! Scores a trained model on pairs of texts.
 
 fn main() -> std::process::ExitCode {
-    grapheme_train::command::evaluate::main()
+    grapheme_train::command::main("evaluate")
 }

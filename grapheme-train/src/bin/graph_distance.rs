@@ -1,5 +1,5 @@
 //! How many edits lead from one labelled graph to another.
 
 fn main() -> std::process::ExitCode {
-    grapheme_train::command::graph_distance::main()
+    grapheme_train::command::main("graph_distance")
 }

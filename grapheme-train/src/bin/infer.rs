@@ -1,5 +1,5 @@
 //! Uses a trained model.
 
 fn main() -> std::process::ExitCode {
-    grapheme_train::command::infer::main()
+    grapheme_train::command::main("infer")
 }

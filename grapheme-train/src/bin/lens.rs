@@ -1,5 +1,5 @@
 //! Traces rays through lenses with closed forms, checks the adjoint, and designs a lens by gradient descent.
 
 fn main() -> std::process::ExitCode {
-    grapheme_train::command::lens::main()
+    grapheme_train::command::main("lens")
 }

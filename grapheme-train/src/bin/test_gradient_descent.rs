@@ -1,5 +1,5 @@
 //! Plain gradient descent on three pairs, from many starts, with a control.
 
 fn main() -> std::process::ExitCode {
-    grapheme_train::command::test_gradient_descent::main()
+    grapheme_train::command::main("test_gradient_descent")
 }

@@ -1,5 +1,5 @@
 //! Trains a model from pairs of texts.
 
 fn main() -> std::process::ExitCode {
-    grapheme_train::command::train::main()
+    grapheme_train::command::main("train")
 }

@@ -1,5 +1,6 @@
 //! Trains and scores one model, or a set, for every language of a folder.
 
+use crate::command::CommandLine;
 use crate::data::{BadLines, Example, Loader, Split, two_columns};
 use crate::distillation::Distillation;
 use crate::ensemble::Ensemble;
@@ -8,17 +9,16 @@ use crate::file;
 use crate::job::{self, Existing};
 use crate::lanes::Lanes;
 use crate::memory;
-use crate::output::{conclude, print, tell};
+use crate::output::{print, tell};
 use crate::prepare::{Source, Wishes, prepare_members};
 use anyhow::{Context, Result, bail, ensure};
-use clap::Parser;
+use clap::{ArgMatches, Parser};
 use grapheme_core::{Stream, param};
 use rand::seq::index::sample;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Instant;
 
 /// Trains and scores one model, or a set, for every LANG_train.tsv and LANG_dev.tsv of a folder, and prints a table.
@@ -28,7 +28,7 @@ use std::time::Instant;
 /// not 0 if the mean over languages and seeds got worse.
 #[derive(Clone, Parser)]
 #[command(version, after_long_help = EXAMPLES)]
-struct Cli {
+pub struct Cli {
     /// Folder with LANG_train.tsv and LANG_dev.tsv
     #[arg(long)]
     data: PathBuf,
@@ -102,10 +102,11 @@ type Known = BTreeMap<String, BTreeMap<u64, Outcome>>;
 /// By settings.
 type Results = BTreeMap<String, Known>;
 
-/// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
-    memory::keep();
-    conclude(Cli::parse().benchmark())
+impl CommandLine for Cli {
+    fn run(self, _: &ArgMatches) -> Result<()> {
+        memory::keep();
+        self.benchmark()
+    }
 }
 
 impl Cli {

@@ -1,5 +1,6 @@
 //! Compares the ways to take a gradient through a discrete morph, with an exact judge and in training.
 
+use crate::command::CommandLine;
 use crate::comparison::curves::{Curve, CurveData, ending, train, write_pairs};
 use crate::comparison::judge::{JudgeSettings, Judged, SUBJECTS, judge};
 use crate::comparison::picture::draw;
@@ -7,15 +8,14 @@ use crate::data::{BadLines, Example, Loader, Split};
 use crate::estimator::EstimatorName;
 use crate::file;
 use crate::objective::LossName;
-use crate::output::{conclude, print, tell};
+use crate::output::{print, tell};
 use crate::proof::pairs::PAIRS;
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
+use clap::{ArgMatches, Parser};
 use peak_alloc::PeakAlloc;
 use serde::Serialize;
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 /// Counts what is allocated, so that the memory of a gradient can be told.
 /// Compares the ways to take a gradient through merges that are all or nothing.
@@ -29,7 +29,7 @@ use std::process::ExitCode;
 /// training came to its end.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
-struct Cli {
+pub struct Cli {
     /// Gradients of the estimator that samples, for its mean and its variance
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(2..))]
     calls: u32,
@@ -106,9 +106,10 @@ struct Ending {
     worst: f64,
 }
 
-/// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
-    conclude(run(&Cli::parse()))
+impl CommandLine for Cli {
+    fn run(self, _: &ArgMatches) -> Result<()> {
+        run(&self)
+    }
 }
 
 fn run(cli: &Cli) -> Result<()> {

@@ -1,15 +1,15 @@
 //! Writes training examples for a student: those of its teacher, and new words that the teacher has read.
 
+use crate::command::CommandLine;
 use crate::data::{BadLines, Loader, two_columns};
 use crate::distillation::Distillation;
 use crate::ensemble::Ensemble;
 use crate::file;
 use crate::lanes::Lanes;
-use crate::output::{conclude, tell};
+use crate::output::tell;
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
+use clap::{ArgMatches, Parser};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// Writes a training file for a student: the examples, and new words as the teacher reads them.
 ///
@@ -18,7 +18,7 @@ use std::process::ExitCode;
 /// taught (sequence-level knowledge distillation: Kim and Rush, EMNLP 2016).
 #[derive(Parser)]
 #[command(version, after_long_help = EXAMPLES)]
-struct Cli {
+pub struct Cli {
     /// Folder of the teacher's run
     #[arg(long)]
     teacher: PathBuf,
@@ -51,9 +51,10 @@ Examples:
   distill --teacher runs/hun-3 --train hun_train.tsv --out runs/hun-student.tsv
   train --train runs/hun-student.tsv --dev hun_dev.tsv --out runs/hun-student";
 
-/// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
-    conclude(distill(&Cli::parse()))
+impl CommandLine for Cli {
+    fn run(self, _: &ArgMatches) -> Result<()> {
+        distill(&self)
+    }
 }
 
 fn distill(cli: &Cli) -> Result<()> {

@@ -1,18 +1,18 @@
 //! Says what is wrong with the gradients of a run.
 
+use crate::command::CommandLine;
 use crate::event::{Event, refusal};
-use crate::output::{conclude, print};
+use crate::output::print;
 use crate::run::{RunFolder, read_metrics};
 use crate::transducer::read_config;
 use anyhow::{Result, bail, ensure};
-use clap::Parser;
+use clap::{ArgMatches, Parser};
 use grapheme_core::BoundaryFigures;
 use grapheme_optics::Layout;
 use grapheme_optics::diagnosis::diagnose;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// Says where the gradients of a run fade, grow, are dead, bend or cancel, since which step, and what to change.
 ///
@@ -20,7 +20,7 @@ use std::process::ExitCode;
 /// the training goes on. Exit code 0 only if there is nothing to complain of.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
-struct Cli {
+pub struct Cli {
     /// Run folder
     run: PathBuf,
     /// Print one line of JSON
@@ -33,9 +33,10 @@ Examples:
   doctor runs/hun
   doctor runs/hun --json";
 
-/// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
-    conclude(run(&Cli::parse()))
+impl CommandLine for Cli {
+    fn run(self, _: &ArgMatches) -> Result<()> {
+        run(&self)
+    }
 }
 
 fn run(cli: &Cli) -> Result<()> {

@@ -1,18 +1,18 @@
 //! Scores a trained model on pairs of texts.
 
+use crate::command::CommandLine;
 use crate::data::{BadLines, Example, Loader};
 use crate::ensemble::{Answer, Ensemble};
 use crate::file;
 use crate::lanes::Lanes;
 use crate::metrics::Figures;
-use crate::output::{cell, conclude, print, tell};
+use crate::output::{cell, print, tell};
 use crate::report::{ErrorReport, Judged};
 use anyhow::Result;
-use clap::Parser;
+use clap::{ArgMatches, Parser};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// Scores a trained model on pairs of texts: exact matches, word and token error rates, F1 of tokens, in percent.
 ///
@@ -20,7 +20,7 @@ use std::process::ExitCode;
 /// the SIGMORPHON 2022 shared task scores morphemes. Examples with a level are also scored by level.
 #[derive(Parser)]
 #[command(version, after_long_help = EXAMPLES)]
-struct Cli {
+pub struct Cli {
     /// Folder of the run
     #[arg(long)]
     run: PathBuf,
@@ -67,9 +67,10 @@ struct Level<'a> {
     figures: &'a Figures,
 }
 
-/// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
-    conclude(evaluate(&Cli::parse()))
+impl CommandLine for Cli {
+    fn run(self, _: &ArgMatches) -> Result<()> {
+        evaluate(&self)
+    }
 }
 
 fn evaluate(cli: &Cli) -> Result<()> {

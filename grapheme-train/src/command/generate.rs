@@ -1,12 +1,12 @@
 //! Generates text pairs: a mathematics curriculum and simple string tasks, every answer checked before it is written.
 
+use crate::command::CommandLine;
 use crate::data::generate::{Level, Notation, Overwrite, Pair, Plan, Task, Written};
-use crate::output::{conclude, print, shell_word};
+use crate::output::{print, shell_word};
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, Parser, Subcommand, ValueEnum};
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// Generates training data with known answers.
 ///
@@ -15,7 +15,7 @@ use std::process::ExitCode;
 /// subcommand: the levels and the string tasks together, by default exactly the project's data/generated.
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true, after_long_help = EXAMPLES)]
-struct Cli {
+pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
@@ -137,9 +137,10 @@ fn levels(text: &str) -> Result<Levels, String> {
     Ok(Levels(wanted))
 }
 
-/// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
-    conclude(generate(Cli::parse()))
+impl CommandLine for Cli {
+    fn run(self, _: &ArgMatches) -> Result<()> {
+        generate(self)
+    }
 }
 
 fn generate(cli: Cli) -> Result<()> {

@@ -1,19 +1,19 @@
 //! How many edits lead from one labelled graph to another.
 
+use crate::command::CommandLine;
 use crate::distance::sample::{self, Planted, Sample};
 use crate::distance::{Approximate, Direction, EditPath, Exact, LabelledGraph, Method, dot, measure, picture, read};
 use crate::file;
 use crate::lanes::Lanes;
-use crate::output::{conclude, print, tell};
+use crate::output::{print, tell};
 use anyhow::{Context, Result, anyhow, bail};
-use clap::{Parser, ValueEnum};
+use clap::{ArgMatches, Parser, ValueEnum};
 use grapheme_core::{GraphemeGraph, Stream};
 
 use indicatif::ProgressBar;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 /// becomes a directed graph of graphemes.
 #[derive(Parser)]
 #[command(version, after_long_help = EXAMPLES)]
-struct Cli {
+pub struct Cli {
     /// The first graph
     #[arg(required_unless_present_any = ["pairs", "generate"], requires = "b", conflicts_with_all = ["pairs", "generate"])]
     a: Option<PathBuf>,
@@ -120,16 +120,16 @@ impl MethodName {
     }
 }
 
-/// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    conclude(match (&cli.generate, &cli.pairs, &cli.a, &cli.b) {
-        (Some(kind), ..) => generate(&cli, *kind),
-        (_, Some(pairs), ..) => compare_all(&cli, pairs),
-        (_, _, Some(a), Some(b)) => compare(&cli, a, b),
-        // The command line has been refused before.
-        _ => Err(anyhow!("two graphs are needed: see --help")),
-    })
+impl CommandLine for Cli {
+    fn run(self, _: &ArgMatches) -> Result<()> {
+        match (&self.generate, &self.pairs, &self.a, &self.b) {
+            (Some(kind), ..) => generate(&self, *kind),
+            (_, Some(pairs), ..) => compare_all(&self, pairs),
+            (_, _, Some(a), Some(b)) => compare(&self, a, b),
+            // The command line has been refused before.
+            _ => Err(anyhow!("two graphs are needed: see --help")),
+        }
+    }
 }
 
 impl Cli {

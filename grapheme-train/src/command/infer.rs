@@ -1,21 +1,21 @@
 //! Uses a trained model.
 
+use crate::command::CommandLine;
 use crate::data::{GraphForm, Lines};
 use crate::ensemble::{Answer, Ensemble};
 use crate::explain::{Explanation, svg};
 use crate::file::{self, FileError};
 use crate::lanes::Lanes;
 use crate::memory;
-use crate::output::{cell, conclude, print, tell};
+use crate::output::{cell, print, tell};
 use crate::reader::Reading;
 use anyhow::{Result, bail, ensure};
-use clap::Parser;
+use clap::{ArgMatches, Parser};
 use grapheme_core::GraphTransformNet;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Write as _;
 use std::io::{self, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Rewrites texts with a trained model: arguments, or lines of standard input.
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 /// named on standard error; its row is a lone tab, so that row n answers line n, and the exit code at the end is not 0.
 #[derive(Parser)]
 #[command(version, after_long_help = EXAMPLES)]
-struct Cli {
+pub struct Cli {
     /// Folder of the run
     #[arg(long)]
     run: PathBuf,
@@ -69,10 +69,11 @@ const BYTES_A_LINE: usize = 1 << 24;
 /// How long a long input may be answered in silence where there is no bar.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
-    memory::keep_by_thread();
-    conclude(infer(&Cli::parse()))
+impl CommandLine for Cli {
+    fn run(self, _: &ArgMatches) -> Result<()> {
+        memory::keep_by_thread();
+        infer(&self)
+    }
 }
 
 fn infer(cli: &Cli) -> Result<()> {

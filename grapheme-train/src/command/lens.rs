@@ -1,9 +1,10 @@
 //! Traces rays through lenses with closed forms, checks the adjoint, and designs a lens by gradient descent.
 
+use crate::command::CommandLine;
 use crate::file;
-use crate::output::{conclude, print};
+use crate::output::print;
 use anyhow::{Result, anyhow, ensure};
-use clap::Parser;
+use clap::{ArgMatches, Parser};
 use grapheme_core::check::NumericGradient;
 use grapheme_optics::lens::design::{Task, beam, design, miss};
 use grapheme_optics::lens::{Field, FishEye, Lens, ShootError, Vector, shoot};
@@ -11,7 +12,6 @@ use plotters::prelude::*;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// Traces rays through Luneburg's lens and Maxwell's fish-eye, and designs a lens that focuses a parallel beam.
 ///
@@ -20,7 +20,7 @@ use std::process::ExitCode;
 /// finite differences to 1e-6, and the design misses its focus by less than a hundredth of what it began with.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
-struct Cli {
+pub struct Cli {
     /// Steps of the design
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     steps: u32,
@@ -44,9 +44,10 @@ Examples:
   lens --steps 2000 --rays 31 --out runs/lens
   lens --json";
 
-/// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
-    conclude(run(&Cli::parse()))
+impl CommandLine for Cli {
+    fn run(self, _: &ArgMatches) -> Result<()> {
+        run(&self)
+    }
 }
 
 fn run(cli: &Cli) -> Result<()> {

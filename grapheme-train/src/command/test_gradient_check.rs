@@ -1,16 +1,16 @@
 //! Checks every derivative of the project against finite differences, and the check itself with planted faults.
 
-use crate::output::{conclude, print, tell};
+use crate::command::CommandLine;
+use crate::output::{print, tell};
 use crate::proof::gradient_check::{Checked, Outcome, Settings, check};
 use anyhow::{Result, bail, ensure};
-use clap::Parser;
+use clap::{ArgMatches, Parser};
 use grapheme_core::{Boundary, GradientMedium, Scalar, Topology, Vacuum};
 use grapheme_optics::proof::{Glass, Slope, hypergradients, learners, three_rounds, vacuum_is_plain};
 use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::Array2;
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::process::ExitCode;
 use std::time::Instant;
 
 /// Checks every derivative against finite differences.
@@ -27,7 +27,7 @@ use std::time::Instant;
 /// finite differences of two real steps. The exit code is 0 only if all of this holds.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
-struct Cli {
+pub struct Cli {
     /// Print one line of JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -109,9 +109,10 @@ impl Checked for Transposed {
     }
 }
 
-/// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
-    conclude(run(Cli::parse()))
+impl CommandLine for Cli {
+    fn run(self, _: &ArgMatches) -> Result<()> {
+        run(self)
+    }
 }
 
 fn run(cli: Cli) -> Result<()> {

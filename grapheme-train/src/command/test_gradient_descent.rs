@@ -1,16 +1,16 @@
 //! Plain gradient descent on three pairs, from many starts, with a control.
 
+use crate::command::CommandLine;
 use crate::estimator::EstimatorName;
 use crate::lanes::Lanes;
 use crate::objective::LossName;
-use crate::output::{conclude, print};
+use crate::output::print;
 use crate::proof::descent::{DescentReport, DescentSettings, History, descend};
 use crate::proof::pairs::Pairs;
 use anyhow::{Result, ensure};
-use clap::Parser;
+use clap::{ArgMatches, Parser};
 use serde::Serialize;
 use std::fmt::{self, Write as _};
-use std::process::ExitCode;
 use std::time::Instant;
 
 /// Checks that plain gradient descent lowers the loss at every single step.
@@ -22,7 +22,7 @@ use std::time::Instant;
 /// switched off: that must fail. Exit code 0 only if all of this holds.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
-struct Cli {
+pub struct Cli {
     /// Random starts
     #[arg(long, default_value_t = DescentSettings::default().seeds)]
     seeds: u64,
@@ -84,9 +84,10 @@ struct Named {
     failures: Vec<String>,
 }
 
-/// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
-    conclude(run(&Cli::parse()))
+impl CommandLine for Cli {
+    fn run(self, _: &ArgMatches) -> Result<()> {
+        run(&self)
+    }
 }
 
 fn run(cli: &Cli) -> Result<()> {

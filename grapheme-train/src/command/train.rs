@@ -1,5 +1,6 @@
 //! Trains a model from pairs of texts.
 
+use crate::command::CommandLine;
 use crate::command::node_field;
 use crate::data::BadLines;
 use crate::estimator::EstimatorName;
@@ -7,21 +8,21 @@ use crate::event::{Event, Listener};
 use crate::file;
 use crate::job::{self, Existing, Job};
 use crate::lanes::Lanes;
+use crate::locate::line_of;
 use crate::memory;
-use crate::output::{conclude, print, shell_word, tell};
+use crate::output::{print, shell_word, tell};
 use crate::prepare::{Prepared, Source, Wishes, prepare_members};
 use crate::screen::Screen;
 use crate::trainer::{Reachable, Trainer};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgMatches, CommandFactory, Parser};
 use grapheme_core::layers::RoundKind;
 use grapheme_core::{GraphTransformNet, param};
-use grapheme_optics::{Layout, Optics, OpticsSettings};
+use grapheme_optics::{Layout, Optics, OpticsError, OpticsSettings};
 use serde::Deserialize;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 /// Trains a model from pairs of texts: two columns of a TSV file, or "input" and "target" of JSON lines.
@@ -30,7 +31,7 @@ use std::time::Duration;
 /// best weights on dev) and state.safetensors (what --resume needs). Same options, same bits, whatever the threads.
 #[derive(Parser)]
 #[command(version, after_long_help = EXAMPLES)]
-struct Cli {
+pub struct Cli {
     /// Folder with train.* and dev.* (.tsv or .jsonl) [default: data/generated]
     #[arg(long, conflicts_with_all = ["train", "dev"])]
     data: Option<PathBuf>,
@@ -96,12 +97,11 @@ Examples:
   train --train a.tsv --dev b.tsv --dry-run              units, labels, unreachable examples, expected time
   train --out runs/a --resume                            go on after an interruption";
 
-/// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
-    memory::keep();
-    let matches = Cli::command().get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    conclude(cli.train(&matches))
+impl CommandLine for Cli {
+    fn run(self, matches: &ArgMatches) -> Result<()> {
+        memory::keep();
+        self.train(matches)
+    }
 }
 
 /// What may be said besides --resume.
@@ -130,7 +130,7 @@ impl Cli {
         // Whatever is refused is refused before a folder is touched.
         for prepared in &members {
             job::trainer(prepared, threads)?;
-            optics_of(prepared).with_context(|| self.optics_name())?;
+            optics_of(prepared).map_err(|error| self.in_optics(error))?;
         }
         if self.dry_run {
             return members.iter().try_for_each(|prepared| describe(prepared, job::trainer(prepared, threads)?));
@@ -169,14 +169,28 @@ impl Cli {
 
     /// The settings of --optics, read whole.
     fn optics(&self) -> Result<Option<serde_json::Value>> {
-        let Some(given) = &self.optics else { return Ok(None) };
-        let text = match given.to_str() {
-            Some(settings) if settings.trim_start().starts_with('{') => settings.as_bytes().to_vec(),
-            _ => file::read(given)?,
-        };
+        let Some(text) = self.optics_text()? else { return Ok(None) };
         let settings: OpticsSettings =
             serde_json::from_slice(&text).map_err(|error| anyhow!("{}: {error}", self.optics_name()))?;
         Ok(Some(serde_json::to_value(settings)?))
+    }
+
+    /// What --optics gives: its file, or the settings themselves.
+    fn optics_text(&self) -> Result<Option<Vec<u8>>> {
+        let Some(given) = &self.optics else { return Ok(None) };
+        Ok(Some(match given.to_str() {
+            Some(settings) if settings.trim_start().starts_with('{') => settings.as_bytes().to_vec(),
+            _ => file::read(given)?,
+        }))
+    }
+
+    /// An error in what media are set to, with its file and, where one setting is at fault, its line.
+    fn in_optics(&self, error: anyhow::Error) -> anyhow::Error {
+        let text = self.optics_text().ok().flatten().and_then(|text| String::from_utf8(text).ok());
+        let setting = error.downcast_ref::<OpticsError>().map(|error| &error.setting);
+        let line = text.zip(setting).and_then(|(text, setting)| line_of(&text, setting));
+        let name = self.optics_name();
+        error.context(line.map_or_else(|| name.clone(), |line| format!("{name}:{line}")))
     }
 
     /// Where the media come from, in messages.

@@ -1,17 +1,17 @@
 //! Follows the learned merge thresholds while three pairs are learned, and draws them.
 
+use crate::command::CommandLine;
 use crate::estimator::EstimatorName;
 use crate::file;
 use crate::objective::LossName;
-use crate::output::{conclude, print};
+use crate::output::print;
 use crate::proof::pairs::Pairs;
 use crate::proof::threshold::{Row, ThresholdSettings, draw, track};
 use anyhow::{Result, anyhow, bail, ensure};
-use clap::Parser;
+use clap::{ArgMatches, Parser};
 use serde_json::json;
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// Follows the learned merge thresholds while 'abc' to 'ab', 'xyz' to 'xy' and '123' to '12' are learned.
 ///
@@ -20,7 +20,7 @@ use std::process::ExitCode;
 /// thresholds.svg. Exit code 0 only if the loss falls, every threshold moves, and the gradients agree to 1e-6.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
-struct Cli {
+pub struct Cli {
     /// What is minimised
     #[arg(long, value_enum, default_value_t = LossName::Words)]
     loss: LossName,
@@ -54,9 +54,10 @@ Examples:
 /// The largest gap between analytic and numeric gradients that passes.
 const TOLERANCE: f64 = 1e-6;
 
-/// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
-    conclude(run(&Cli::parse()))
+impl CommandLine for Cli {
+    fn run(self, _: &ArgMatches) -> Result<()> {
+        run(&self)
+    }
 }
 
 fn run(cli: &Cli) -> Result<()> {

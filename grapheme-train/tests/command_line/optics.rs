@@ -73,7 +73,10 @@ fn bad_media_are_refused_before_a_folder_is_made() {
     let sandbox = Sandbox::new();
     for (json, words) in [
         ("{\n\"layres\": []}", vec!["optics.json", "unknown field `layres`", "expected one of `layers`", "line 2"]),
-        (r#"{"indices": [{"layers": [0, 1], "index": 0.5}]}"#, vec!["optics.json", "indices[0].index", "at least 1"]),
+        (
+            "{\"indices\": [\n{\"layers\": [0, 1],\n\"index\": 0.5}]}",
+            vec!["optics.json:3: ", "indices[0].index", "at least 1"],
+        ),
         (r#"{"layers": [{"transparency": 1.5}]}"#, vec!["optics.json", "layers[0].transparency", "from 0 to 1"]),
         (r#"{"layers": [{"transparency": -0.1}]}"#, vec!["layers[0].transparency", "from 0 to 1"]),
         (r#"{"layers": [{"boundaries": [0, 40]}]}"#, vec!["layers[0].boundaries", "from 0 to 4", "the smaller first"]),
@@ -87,6 +90,37 @@ fn bad_media_are_refused_before_a_folder_is_made() {
     }
     sandbox.train(&["--optics", "none.json", "--out", "bad"]).fails_with(&["none.json"]);
     sandbox.train(&["--optics", r#"{"layers": 1}"#, "--out", "bad"]).fails_with(&["--optics", "line 1"]);
+}
+
+#[test]
+fn a_comparison_of_media_is_shown_again_and_drawn() {
+    let sandbox = Sandbox::new();
+    let args =
+        ["--data=data", "--width=8", "--steps=12", "--batch=4", "--seeds=2", "--examples=40", "--only=adamw", "--json"];
+    let said = sandbox.run("compare_optics", &args).succeeds();
+    sandbox.write("all.json", &said.stdout);
+    let shown = sandbox.run("compare_optics", &["--show", "all.json", "--picture", "all.svg"]).succeeds();
+    let again = sandbox.run("compare_optics", &["--show", "all.json", "--json"]).succeeds();
+    assert_eq!(again.stdout, said.stdout);
+    // Later files count: what they hold stands once, in their version.
+    let other = said.stdout.replacen("\"rate\":", "\"rate\":7", 1);
+    sandbox.write("other.json", &other);
+    let both = sandbox.run("compare_optics", &["--show", "all.json", "other.json", "--json"]).succeeds();
+    assert_eq!(both.stdout, other);
+    let svg = fs::read_to_string(sandbox.path("all.svg")).unwrap();
+    let curves = svg.matches("<polyline").count();
+    for way in ["adamw, clipped", "adamw, energy band", "adamw, glass"] {
+        assert!(shown.stdout.contains(way) && svg.contains(way), "{way}");
+    }
+    // A curve of losses and one of energies for each way.
+    assert!(svg.starts_with("<svg") && curves >= 6, "{curves} curves");
+
+    sandbox
+        .run("compare_optics", &["--data=data", "--only", "nobody"])
+        .fails_with(&["--only nobody", "no way of training"]);
+    sandbox.write("cut.json", &said.stdout[..said.stdout.len() / 2]);
+    sandbox.run("compare_optics", &["--show", "cut.json"]).fails_with(&["cut.json", "line 1"]);
+    sandbox.run("compare_optics", &["--show", "none.json"]).fails_with(&["none.json"]);
 }
 
 #[test]
@@ -174,7 +208,8 @@ fn the_page_holds_both_runs_and_the_server_nothing_else() {
     assert!(
         found.starts_with("HTTP/1.1 200") && found.contains("\"name\":\"glass\"") && found.contains("data-live=\"5\"")
     );
-    assert!(data.starts_with("HTTP/1.1 200") && data.contains("\r\n\r\n[{\"name\":\"glass\""));
+    assert!(data.starts_with("HTTP/1.1 200") && data.contains("\r\n\r\n{\"kind\":\"text\",\"runs\":[{"));
+    assert!(data.contains("\"name\":\"glass\""));
     assert!(data.contains("[\"steps\",\"20\"]") && later.contains("[\"steps\",\"21\"]"), "it does not follow");
     assert!(strangers.iter().all(|answer| answer.starts_with("HTTP/1.1 403") && !answer.contains("glass")));
     assert!(local.iter().all(|answer| answer.starts_with("HTTP/1.1 200")));

@@ -2,11 +2,13 @@
 //! spoilt in its checkpoint, and it goes on for three more.
 
 use crate::sandbox::Sandbox;
+use grapheme_core::GraphBatch;
 use grapheme_core::layers::RoundKind;
 use grapheme_train::data::BadLines;
+use grapheme_train::ensemble::Ensemble;
 use grapheme_train::job::{self, Existing};
 use grapheme_train::prepare::{Source, Wishes, prepare_members};
-use grapheme_train::settings::Preset;
+use grapheme_train::settings::{OnNan, Preset};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -56,6 +58,49 @@ fn diagnosed(rounds: &[RoundKind], media: &Value, spoil: Spoil<'_>) -> Vec<Value
         _ => drop(said.fails_with(&["complaint"])),
     }
     verdicts
+}
+
+/// The letter `e` gets features so large that no layer can add them up: steps with it are not finite, others are.
+#[test]
+fn a_step_that_is_not_finite_is_named_by_its_layer_and_left_out_on_request() {
+    let code = GraphBatch::from_texts(&["e"]).unwrap().codes()[1];
+    let prepare = |on_nan| {
+        let sandbox = Sandbox::new();
+        let wishes = Wishes {
+            preset: Preset::Tiny,
+            width: Some(16),
+            dropout: Some(0.0),
+            isolation: Some(0.0),
+            epochs: Some(1),
+            batch: Some(4),
+            on_nan,
+            ..Wishes::default()
+        };
+        let members = prepare_members(&Source::Folder(sandbox.path("data")), BadLines::Stop, wishes, 1, 1).unwrap();
+        job::begin(&sandbox.path("run"), members, Existing::Refuse).unwrap();
+        sandbox.resume("run").succeeds();
+        let rows: Vec<usize> =
+            Ensemble::load(&sandbox.path("run")).unwrap().members()[0].net.embedding.rows(code).collect();
+        change_weights(&sandbox.path("run/state.safetensors"), &|name, columns, weights| {
+            if name == "model.embedding.table" {
+                rows.iter().for_each(|row| weights[row * columns..(row + 1) * columns].fill(3e38));
+            }
+        });
+        let config = fs::read_to_string(sandbox.path("run/config.json")).unwrap();
+        sandbox.write("run/config.json", config.replace("\"epochs\": 1,", "\"epochs\": 2,"));
+        sandbox
+    };
+    let stopped = prepare(OnNan::Stop);
+    let state = fs::read(stopped.path("run/state.safetensors")).unwrap();
+    stopped.resume("run").fails_with(&["step 8", "the output of layer `embedding` is not finite", "--on-nan skip"]);
+    assert_eq!(fs::read(stopped.path("run/state.safetensors")).unwrap(), state, "the last checkpoint is kept");
+    let skipped = prepare(OnNan::Skip);
+    skipped.resume("run").succeeds().tells(&["not taken: the output of layer `embedding` is not finite"]);
+    let metrics = fs::read_to_string(skipped.path("run/metrics.jsonl")).unwrap();
+    let count = |event: &str| metrics.matches(&format!("\"event\":\"{event}\"")).count();
+    let (taken, refused) = (count("step"), count("step_refused"));
+    assert!(taken > 85 && refused > 5 && taken + refused == 160, "{taken} steps taken, {refused} left out");
+    assert_eq!(count("finished"), 1);
 }
 
 /// Weights of the model within a safetensors file: a length, a header of names and places, and the numbers.

@@ -3,6 +3,7 @@
 use crate::sandbox::{SMALL, Sandbox, lines, two_epochs};
 use grapheme_core::Stream;
 use std::fs;
+use std::time::Instant;
 
 /// Lines of the metrics of a whole run: start, 20 steps, 2 epochs, end.
 const LINES: usize = 24;
@@ -39,6 +40,44 @@ fn a_run_killed_at_any_instant_resumes_to_the_same_bits() {
         }
         sandbox.resume(&run).succeeds();
         sandbox.same_results("run", &run);
+    }
+}
+
+/// At instants that have nothing to do with what the run does, under both losses and through media: each run is killed three times
+/// on its way. `KILLS=1000 cargo test -p grapheme-train --test command_line -- killed_at_random` kills that often.
+#[test]
+fn a_run_killed_at_random_instants_resumes_to_the_same_bits() {
+    let kills: u64 = std::env::var("KILLS").map_or(20, |number| number.parse().expect("KILLS is a number"));
+    let sandbox = Sandbox::new();
+    let forms: [&[&str]; 3] = [
+        &[],
+        &["--loss", "graph", "--checkpoint-seconds", "0"],
+        &["--optics", r#"{"gates": {"boundaries": [0, 1], "rate": 0.1, "every": 3}}"#, "--checkpoint-seconds", "0"],
+    ];
+    let whole = ["words", "graph", "media"];
+    let seconds = [0, 1, 2].map(|form| {
+        let clock = Instant::now();
+        sandbox.train(&[forms[form], &["--out", whole[form]]].concat()).succeeds();
+        clock.elapsed().as_secs_f64()
+    });
+    let random = Stream::new(6);
+    for trial in 0..kills.div_ceil(3) {
+        let form = trial as usize % forms.len();
+        for kill in 0..3 {
+            let instant = random.at(3 * trial + kill) as f64 / u64::MAX as f64 * seconds[form];
+            // A kill may come before there is a folder.
+            let args = match sandbox.path("killed/config.json").exists() {
+                true => vec!["--resume", "--out", "killed"],
+                false => two_epochs(&[forms[form], &["--out", "killed", "--overwrite"]].concat()),
+            };
+            let clock = Instant::now();
+            sandbox.kill_when(&args, |_| clock.elapsed().as_secs_f64() >= instant);
+        }
+        if sandbox.path("killed/config.json").exists() {
+            sandbox.resume("killed").succeeds();
+            sandbox.same_results(whole[form], "killed");
+            fs::remove_dir_all(sandbox.path("killed")).unwrap();
+        }
     }
 }
 

@@ -89,6 +89,7 @@ impl Sandbox {
             "doctor" => env!("CARGO_BIN_EXE_doctor"),
             "dashboard" => env!("CARGO_BIN_EXE_dashboard"),
             "train_spectral" => env!("CARGO_BIN_EXE_train_spectral"),
+            "compare_optics" => env!("CARGO_BIN_EXE_compare_optics"),
             _ => unreachable!("{name} is not tested here"),
         };
         let mut command = Command::new(program);

@@ -4,6 +4,7 @@ mod picture;
 mod row;
 mod zspace;
 
+use crate::command::CommandLine;
 use crate::data::BadLines;
 use crate::ensemble::Ensemble;
 use crate::estimator::Crossing;
@@ -11,12 +12,12 @@ use crate::file;
 use crate::lanes::Lanes;
 use crate::objective::Task;
 use crate::optim::{AdamW, AdamWSettings, GradientNorm, Optimiser, Sgd, clip};
-use crate::output::{conclude, print, tell};
+use crate::output::{print, tell};
 use crate::prepare::{Prepared, Source, Wishes, prepare};
 use crate::settings::Preset;
 use crate::transducer::{Transducer, label};
 use anyhow::{Context, Result, anyhow, ensure};
-use clap::Parser;
+use clap::{ArgMatches, Parser};
 use grapheme_core::layers::{DropoutKeys, RoundKind};
 use grapheme_core::network::StageConfig;
 use grapheme_core::{BoundaryFigures, GradientMedium, GraphTransformNet, Media, Stream, param};
@@ -26,7 +27,6 @@ use rand::seq::SliceRandom;
 use row::{Outcome, Row, read, table};
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// Trains a network classically and through media: same examples, same seeds, same number of steps, each way of training at
 /// six learning rates of which the best by loss counts. Reports loss, dev error and how far the gradient's energy a row spreads
@@ -37,7 +37,7 @@ use std::process::ExitCode;
 /// its path, against gradient descent for as many evaluations. Exit code 0 only if every way stayed finite at some rate.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
-struct Cli {
+pub struct Cli {
     /// Folder with train.* and dev.*
     #[arg(long, conflicts_with_all = ["train", "dev"])]
     data: Option<PathBuf>,
@@ -148,9 +148,10 @@ fn ways() -> Vec<Way> {
     ]
 }
 
-/// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
-    conclude(run(&Cli::parse()))
+impl CommandLine for Cli {
+    fn run(self, _: &ArgMatches) -> Result<()> {
+        run(&self)
+    }
 }
 
 fn run(cli: &Cli) -> Result<()> {
@@ -172,9 +173,12 @@ fn run(cli: &Cli) -> Result<()> {
     if let Some(rank) = cli.zspace {
         return rays(cli, &prepared, usize::from(rank), &mut lanes);
     }
-    let mut rows = Vec::new();
-    for way in ways().into_iter().filter(|way| cli.only.as_ref().is_none_or(|only| way.name.contains(only.as_str()))) {
-        rows.push(compare(cli, &prepared, &way, &mut lanes)?);
+    let wanted = |way: &Way| cli.only.as_ref().is_none_or(|only| way.name.contains(only.as_str()));
+    let ways: Vec<Way> = ways().into_iter().filter(wanted).collect();
+    ensure!(!ways.is_empty(), "--only {}: no way of training has that in its name", cli.only.as_deref().unwrap_or(""));
+    let mut rows = Vec::with_capacity(ways.len());
+    for way in &ways {
+        rows.push(compare(cli, &prepared, way, &mut lanes)?);
     }
     tell_all(cli, &rows)
 }

@@ -8,18 +8,18 @@ mod nodes;
 mod serve;
 mod spectral;
 
+use crate::command::CommandLine;
 use crate::command::train_spectral::kept::Wishes;
 use crate::ensemble::Ensemble;
 use crate::file;
-use crate::output::{conclude, print};
+use crate::output::print;
 use crate::run::RunFolder;
 use anyhow::{Result, ensure};
-use clap::Parser;
+use clap::{ArgMatches, Parser};
 use serde_json::json;
 use serve::Asked;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::SystemTime;
 
 /// Writes report.html into a run folder: one page that opens from disk and needs no network.
@@ -32,7 +32,7 @@ use std::time::SystemTime;
 /// trained with --optics; the file {} only watches. Errors of nodes need one that was trained with --watch.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
-struct Cli {
+pub struct Cli {
     /// Run folder
     run: PathBuf,
     /// Another run, to be shown beside it
@@ -92,9 +92,10 @@ const SCRIPTS: [&str; 10] = [
 /// Seconds between two looks of a page that is served.
 const SECONDS: u32 = 5;
 
-/// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
-    conclude(run(&Cli::parse()))
+impl CommandLine for Cli {
+    fn run(self, _: &ArgMatches) -> Result<()> {
+        run(&self)
+    }
 }
 
 fn run(cli: &Cli) -> Result<()> {

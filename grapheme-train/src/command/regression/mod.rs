@@ -4,15 +4,15 @@ mod figure;
 mod proofs;
 mod training;
 
+use crate::command::CommandLine;
 use crate::file;
-use crate::output::{conclude, print, tell};
+use crate::output::{print, tell};
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
+use clap::{ArgMatches, Parser};
 use figure::{Baseline, Comparison, Figure, Verdict};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Instant;
 
 /// Compares what the project achieves with a committed baseline.
@@ -22,7 +22,7 @@ use std::time::Instant;
 /// for a new baseline, which --update writes. Run it in the project's folder.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
-struct Cli {
+pub struct Cli {
     /// The baseline
     #[arg(long, default_value = "data/regression.json")]
     baseline: PathBuf,
@@ -55,9 +55,10 @@ struct Summary<'a> {
     seconds: f64,
 }
 
-/// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
-    conclude(regression(&Cli::parse()))
+impl CommandLine for Cli {
+    fn run(self, _: &ArgMatches) -> Result<()> {
+        regression(&self)
+    }
 }
 
 fn regression(cli: &Cli) -> Result<()> {

@@ -11,11 +11,12 @@ mod protocol;
 mod scene;
 mod training;
 
+use crate::command::CommandLine;
 use crate::file;
-use crate::output::{conclude, print, shell_word, tell};
+use crate::output::{print, shell_word, tell};
 use crate::run::{MetricsLog, RunError, RunFolder};
 use anyhow::{Context, Result, ensure};
-use clap::{Parser, ValueEnum};
+use clap::{ArgMatches, Parser, ValueEnum};
 use grapheme_optics::field::charge::Breakdown;
 use grapheme_optics::spectral::protocol::{Errors, Figure, WARM};
 use grapheme_optics::spectral::{Loss, Pattern, Predictor, PredictorSettings};
@@ -27,7 +28,6 @@ use scene::Scene;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 use training::TrainingSettings;
 
@@ -41,7 +41,7 @@ use training::TrainingSettings;
 /// of the test, and drawn by their root. `dashboard` makes a page of it.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
-struct Cli {
+pub struct Cli {
     /// What moves: eleven patterns by formula, or pulses of the wave equation, with or without an obstacle [default: blob]
     #[arg(long, value_enum)]
     pattern: Option<Scene>,
@@ -190,9 +190,10 @@ impl Wishes {
     }
 }
 
-/// Reads the command line and does what it says.
-pub fn main() -> ExitCode {
-    conclude(run(&Cli::parse()))
+impl CommandLine for Cli {
+    fn run(self, _: &ArgMatches) -> Result<()> {
+        run(&self)
+    }
 }
 
 fn run(cli: &Cli) -> Result<()> {
