@@ -144,6 +144,8 @@ pub struct ConvolutionalPredictor<S> {
     scale: f64,
     /// The newest first.
     recent: VecDeque<Array2<f64>>,
+    /// Frames seen since the last clearing.
+    steps: usize,
 }
 
 impl<S: Scalar> ConvolutionalPredictor<S> {
@@ -172,6 +174,7 @@ impl<S: Scalar> ConvolutionalPredictor<S> {
             frames,
             scale: (sum / count).sqrt().max(1e-6),
             recent: VecDeque::new(),
+            steps: 0,
         })
     }
 
@@ -188,6 +191,7 @@ impl<S: Scalar> ConvolutionalPredictor<S> {
     /// Forgets the frames seen; what was learned stays.
     pub fn clear(&mut self) {
         self.recent.clear();
+        self.steps = 0;
     }
 
     /// Takes the next frame in.
@@ -195,11 +199,12 @@ impl<S: Scalar> ConvolutionalPredictor<S> {
     /// # Errors
     /// A frame of another shape or with a number that is not finite; nothing has changed then.
     pub fn observe(&mut self, frame: &Array2<f64>) -> Result<(), FieldError> {
-        let (step, found) = (self.recent.len(), [frame.nrows(), frame.ncols()]);
+        let (step, found) = (self.steps, [frame.nrows(), frame.ncols()]);
         if found != self.shape {
             return Err(FieldError::Shape { step, expected: self.shape, found });
         }
         FieldError::check_finite(frame, step)?;
+        self.steps += 1;
         self.recent.push_front(frame.clone());
         self.recent.truncate(self.frames);
         Ok(())
@@ -324,7 +329,7 @@ mod tests {
         }
         let mut bad = frames[0].clone();
         bad[(1, 2)] = f64::INFINITY;
-        assert!(matches!(own.observe(&bad), Err(FieldError::NotFinite { step: 2, row: 1, column: 2, .. })));
+        assert!(matches!(own.observe(&bad), Err(FieldError::NotFinite { step: 5, row: 1, column: 2, .. })));
         assert!(ConvolutionalPredictor::<f64>::new(&[], ConvolutionSettings::default(), 1).is_err());
     }
 

@@ -540,6 +540,23 @@ mod tests {
     }
 
     #[test]
+    fn a_history_longer_than_the_sequence_is_the_sequence() {
+        let run = |history: usize| {
+            let mut longer = settings();
+            longer.forecast.history = history;
+            let mut predictor = Predictor::<f64>::new([6, 7], longer, 1).unwrap();
+            let predictions = noise(2, 11).iter().map(|frame| {
+                let expected = predictor.predict();
+                predictor.observe(frame).unwrap();
+                expected
+            });
+            predictions.collect::<Vec<_>>()
+        };
+        assert_eq!(run(12), run(500));
+        assert_ne!(run(4), run(500));
+    }
+
+    #[test]
     fn a_linear_pattern_is_nearly_exact_and_stays_so_in_a_rollout() {
         let frames = Pattern::Interference.frames(0, 60, 12, &Variation::default()).unwrap();
         let mut predictor = Predictor::<f32>::new([12, 12], PredictorSettings::default(), 1).unwrap();

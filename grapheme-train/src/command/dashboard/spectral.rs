@@ -6,6 +6,7 @@ use crate::command::train_spectral::look::{Line, Look, look};
 use crate::file;
 use crate::run::RunFolder;
 use anyhow::{Result, ensure};
+use grapheme_optics::field::fronts::isoline;
 use grapheme_optics::spectral::protocol::{Figure, WARM};
 use grapheme_optics::spectral::{Bands, Partition};
 use ndarray::{Array2, ArrayView2, Axis, s};
@@ -63,6 +64,10 @@ struct Shown {
 /// Cells of a side of a map and frames at most, which keep the page below 8 MB.
 const SIDE: usize = 64;
 const FRAMES: usize = 128;
+/// Frames whose errors are told, at most.
+const COURSE: usize = 2000;
+/// Events that are told at most, the first ones.
+const EVENTS: usize = 5000;
 /// Links of a frame.
 const LINKS: usize = 12;
 /// Names of three bands; more are numbered.
@@ -180,11 +185,7 @@ fn play(look: &Look, wishes: &Wishes) -> Result<Player> {
             field: base64(field.iter().enumerate().flat_map(|(k, map)| map.iter().map(move |&x| place(k, x)))),
             error: base64(error.iter().flatten().map(|&x| root(x))),
             stored: base64(coarse(moment.stored.view(), block).iter().map(|&x| byte(x))),
-            front: moment
-                .front
-                .iter()
-                .map(|&[[a, b], [c, d]]| [a, b, c, d].map(|x| ((x * 100.0).round() / 100.0) as f32))
-                .collect(),
+            front: front(&coarse(errors[t].mapv(f64::abs).view(), block), block),
             links: moment
                 .links
                 .iter()
@@ -200,9 +201,11 @@ fn play(look: &Look, wishes: &Wishes) -> Result<Player> {
             spectra: energies,
         }
     });
+    // Of a long test the course is told for the frames that are shown.
+    let is_told = |frame: usize| look.moments.len() <= COURSE || (frame - WARM).is_multiple_of(every);
     let course = look.lines.iter().filter_map(|line| match *line {
-        Line::Test { frame, error, stored, trust, .. } => Some((frame, error, stored, trust)),
-        Line::Train { .. } => None,
+        Line::Test { frame, error, stored, trust, .. } if is_told(frame) => Some((frame, error, stored, trust)),
+        _ => None,
     });
     let name = |k: usize| match NAMES.get(k) {
         Some(name) if bands.len() == NAMES.len() => (*name).to_owned(),
@@ -216,8 +219,16 @@ fn play(look: &Look, wishes: &Wishes) -> Result<Player> {
         moments: moments.collect(),
         ranges,
         course: course.collect(),
-        events: look.events.iter().map(|e| (e.step, e.place[0], e.place[1], e.size, e.released)).collect(),
+        events: look.events.iter().take(EVENTS).map(|e| (e.step, e.place[0], e.place[1], e.size, e.released)).collect(),
     })
+}
+
+/// The isoline of half the largest error of a map, in cells of the field, whose blocks the map has; a tenth of a cell is what can be
+/// seen of it.
+fn front(error: &Array2<f64>, block: usize) -> Vec<[f32; 4]> {
+    let top = error.iter().fold(0.0_f64, |top, &e| top.max(e));
+    let place = |x: f64| (((x + 0.5) * block as f64 - 0.5) * 10.0).round() as f32 / 10.0;
+    isoline(error, 0.5 * top).into_iter().map(|[[a, b], [c, d]]| [a, b, c, d].map(place)).collect()
 }
 
 /// Means of blocks; those at the border may be smaller.
@@ -265,5 +276,10 @@ mod tests {
         assert_eq!(coarse(map.view(), 2), ndarray::array![[3.0, 5.0, 6.5], [10.5, 12.5, 14.0]]);
         assert_eq!(coarse(map.view(), 1), map);
         assert_eq!([byte(-1.0), byte(0.5), byte(2.0)], [0, 128, 255]);
+        // Half way between the top and its neighbours, at blocks of two cells: the middle of a block is half a cell behind its first.
+        let mut error = Array2::zeros((3, 3));
+        error[(1, 1)] = 1.0;
+        let line = front(&error, 2);
+        assert!(!line.is_empty() && line.iter().flatten().all(|x| [1.5, 2.5, 3.5].contains(x)), "{line:?}");
     }
 }

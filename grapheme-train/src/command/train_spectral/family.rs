@@ -1,5 +1,6 @@
 //! Protocol 2: for each pattern a family of sequences of which no two are alike. What moves must be read off the frames seen.
 
+use super::method::{Method, peer};
 use super::training::{TrainingSettings, learn_family};
 use crate::output::{print, tell};
 use anyhow::{Context, Result, ensure};
@@ -72,7 +73,7 @@ struct Row {
 /// Fewer than nine patterns on which the predictor is better than every simple method or as good as exact, or less than twice as
 /// good in the mean of the logarithms; after everything was printed.
 pub fn run(n: usize, seed: u64, counts: Counts, training: TrainingSettings, is_json: bool) -> Result<()> {
-    let names: Vec<String> = simple().iter().map(Recurrence::name).collect();
+    let names: Vec<String> = simple().iter().map(Recurrence::name).chain(["convolutional network".into()]).collect();
     let mut rows = Vec::new();
     for pattern in Pattern::ALL {
         let row = row(pattern, n, seed, counts, training)?;
@@ -121,7 +122,8 @@ fn row(pattern: Pattern, n: usize, seed: u64, counts: Counts, training: Training
     };
     let (learn, test) = (family(counts.learn, 1)?, family(counts.test, 2)?);
 
-    let alone = score_simple(&learn, &test, seed)?;
+    let mut alone = score_simple(&learn, &test, seed)?;
+    alone.push(score_peer(&mut peer(&learn, TrainingSettings { seed, ..training })?, &test)?);
     let mut predictor = Predictor::<f32>::new([n, n], PredictorSettings::default(), seed)?;
     learn_family(&mut predictor, &learn, training)?;
     let (mut own, mut rules) = (Tally::default(), Tally::default());
@@ -182,6 +184,26 @@ fn score_simple(learn: &[Vec<Array2<f64>>], test: &[Vec<Array2<f64>>], seed: u64
         }
     }
     Ok(tallies)
+}
+
+/// The convolutional network, which stands among the simple methods.
+fn score_peer(network: &mut dyn Method, test: &[Vec<Array2<f64>>]) -> Result<Tally> {
+    let mut tally = Tally::default();
+    for frames in test {
+        network.clear();
+        for (t, frame) in frames.iter().enumerate() {
+            if t == WARM {
+                for (step, expected) in network.rollout(ROLLOUTS[2])?.iter().enumerate() {
+                    tally.rollout(step, mean_squared_error(expected, &frames[WARM + step]));
+                }
+            }
+            if t >= WARM {
+                tally.one_step(mean_squared_error(&network.predict()?, frame));
+            }
+            network.observe(frame)?;
+        }
+    }
+    Ok(tally)
 }
 
 /// Sums of squared errors and their number, one step ahead and by length of the rollout.
@@ -254,6 +276,9 @@ mod tests {
             held += (0..40).map(|t| mean_squared_error(&frames[WARM - 1], &frames[WARM + t])).sum::<f64>() / 80.0;
         }
         assert!((row.simple[0][0] / copied - 1.0).abs() < 1e-9 && (row.simple[0][3] / held - 1.0).abs() < 1e-9);
+        // The thirteen and the convolutional network, which has learned something.
+        assert_eq!(row.simple.len(), 14);
+        assert!(row.simple[13][0] < 0.9 * copied, "{row:?}");
         // A short rollout is easier than a long one, and a rule that reads the sequence better than to copy.
         assert!(row.predictor[1] < row.predictor[3] && row.predictor[0] < 0.1 * copied, "{row:?}");
     }

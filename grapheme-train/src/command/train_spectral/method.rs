@@ -1,6 +1,6 @@
 //! Whatever predicts frames, behind one interface, so that all are scored by the same lines.
 
-use super::training::Rate;
+use super::training::{Rate, TrainingSettings, family_steps};
 use crate::optim::{AdamW, AdamWSettings, GradientNorm, Optimiser, clip};
 use anyhow::{Context, Result, bail};
 use grapheme_core::{Stream, param};
@@ -138,11 +138,27 @@ impl Method for ConvolutionalPredictor<f32> {
 /// Gradients longer than this are shortened, as those of the attention are.
 const CLIP: f64 = 1.0;
 
+/// Steps of the convolutional network for one of the attention: about as many as take the time.
+const STEPS: usize = 5;
+/// Its learning rate, which is better for it than that of the attention.
+const RATE: f64 = 1e-2;
+
+/// The peer of a predictor that learns from a family: a convolutional network with as many parameters as its attention, trained on all
+/// sequences for about the time that the attention takes; where that is not trained at all, as if it were for one pass.
+///
+/// # Errors
+/// Sequences without frames to learn from; a gradient that is not finite.
+pub fn peer(sequences: &[Vec<Array2<f64>>], training: TrainingSettings) -> Result<ConvolutionalPredictor<f32>> {
+    let passes = training.passes.max(1);
+    let steps = STEPS * family_steps(sequences, TrainingSettings { passes, ..training });
+    trained_convolution(sequences, steps, RATE, training.seed)
+}
+
 /// A convolutional network that has taken so many steps of AdamW, each on one frame drawn from the sequences.
 ///
 /// # Errors
 /// Sequences without frames to learn from; a gradient that is not finite, naming the step and the block.
-pub fn trained_convolution(
+fn trained_convolution(
     sequences: &[Vec<Array2<f64>>],
     steps: usize,
     rate: f64,

@@ -1,8 +1,8 @@
 //! The wave equation with an obstacle: scenes that begin at places of their own, and waves that a square with sharp edges scatters.
 
-use super::method::{Method, Simple, trained_convolution};
+use super::method::{Method, Simple, peer};
 use super::scene::Scene;
-use super::training::{TrainingSettings, family_steps, learn_family};
+use super::training::{TrainingSettings, learn_family};
 use crate::output::{print, tell};
 use anyhow::{Result, ensure};
 use grapheme_core::{Stream, param};
@@ -16,10 +16,6 @@ use std::time::Instant;
 
 /// Lengths of the rollouts from frame 16.
 const ROLLOUTS: [usize; 3] = [5, 10, 40];
-/// Steps of the convolutional network for one of the attention: about as many as take the time.
-const STEPS: usize = 5;
-/// Its learning rate, which is better for it than that of the attention.
-const RATE: f64 = 1e-2;
 /// The last of the bands, each an octave of cycles over the frame: 0 to 1, 2 to 3, 4 to 7, 8 to 15, and faster.
 const LAST_BAND: usize = 4;
 
@@ -79,8 +75,7 @@ fn rows(learn: &[Vec<Array2<f64>>], test: &[Vec<Array2<f64>>], training: Trainin
 
     tell("the convolutional network learns");
     let clock = Instant::now();
-    let steps = STEPS * family_steps(learn, training);
-    let mut network = trained_convolution(learn, steps, RATE, training.seed)?;
+    let mut network = peer(learn, training)?;
     let (seconds, parameters) = (timed(clock), Some(param::count(network.network())));
     rows.push(Row { parameters, seconds, ..score("convolutional network".into(), &mut network, test)? });
 

@@ -10,7 +10,7 @@ function drawNodes(map, key) {
   const rows = map.nodes.length, columns = map.steps.length;
   const canvas = el("canvas", { width: columns, height: rows });
   const context = canvas.getContext("2d"), image = context.createImageData(columns, rows);
-  map.errors.forEach((errors, x) => errors.forEach((error, y) => image.data.set([...heat(Math.sqrt(error)), 255], 4 * (y * columns + x))));
+  map.errors.forEach((errors, x) => errors.forEach((error, y) => image.data.set([...heat(error), 255], 4 * (y * columns + x))));
   context.putImageData(image, 0, 0);
   const over = svg("svg", { viewBox: `0 0 ${columns} ${rows}`, preserveAspectRatio: "none", tabindex: 0, role: "img", "data-key": `${key} map`,
     "aria-label": `error of each node over steps; arrow keys move and tell the numbers` });
@@ -43,6 +43,6 @@ function drawNodes(map, key) {
   return el("div", {}, el("div", { class: "map nodes" }, el("div", { class: "rows" }, ...map.nodes.map(name => el("span", {}, name))),
     el("div", { class: "field", style: `height:${rows * 22}px` }, canvas, over),
     el("div", { class: "ticks" }, ...[...Array(ticks).keys()].map(i => el("span", {}, (i ? "" : "step ") + at(i))))),
-    el("div", { class: "legend" }, "0", el("span", { class: "scale", style: `background:linear-gradient(90deg,${[0, .25, .5, .75, 1].map(x => `rgb(${heat(Math.sqrt(x))})`).join()})` }), "1",
+    el("div", { class: "legend" }, "0", el("span", { class: "scale", style: `background:linear-gradient(90deg,${[0, .25, .5, .75, 1].map(x => `rgb(${heat(x)})`).join()})` }), "1",
       el("span", {}, "error of a node"), el("span", {}, el("i", { style: "background:#009e73" }), "a long error broke down")));
 }
