@@ -545,9 +545,9 @@ mod tests {
             let mut longer = settings();
             longer.forecast.history = history;
             let mut predictor = Predictor::<f64>::new([6, 7], longer, 1).unwrap();
-            let predictions = noise(2, 11).iter().map(|frame| {
+            let predictions = noise(2, 11).into_iter().map(|frame| {
                 let expected = predictor.predict();
-                predictor.observe(frame).unwrap();
+                predictor.observe(&frame).unwrap();
                 expected
             });
             predictions.collect::<Vec<_>>()
