@@ -139,7 +139,7 @@ impl Method for ConvolutionalPredictor<f32> {
 const CLIP: f64 = 1.0;
 
 /// Steps of the convolutional network for one of the attention: about as many as take the time.
-const STEPS: usize = 5;
+const STEPS: usize = 10;
 /// Its learning rate, which is better for it than that of the attention.
 const RATE: f64 = 1e-2;
 

@@ -124,7 +124,7 @@ function fieldPlayer(run) {
     const all = moments.flatMap(({ spectra }) => spectra.flat()).filter(e => e > -30), high = Math.ceil(Math.max(...all)), low = Math.floor(Math.min(...all, high - 1));
     const n = moment.spectra[0].length, x = i => 40 + i / Math.max(1, n - 1) * 350, y = e => 10 + (high - Math.max(e, low)) / Math.max(1, high - low) * 120;
     const picture = svg("svg", { viewBox: "0 0 400 160", tabindex: 0, role: "img", "aria-label": "energy by radius; arrow keys move along it", "data-key": `${key} spectra` });
-    for (const e of [low, (low + high) / 2, high]) picture.append(svg("path", { class: "rule", d: `M40 ${y(e)}H390` }), Object.assign(svg("text", { x: 36, y: y(e) + 4, "text-anchor": "end" }), { textContent: `1e${e}` }));
+    for (const e of [low, Math.round((low + high) / 2), high]) picture.append(svg("path", { class: "rule", d: `M40 ${y(e)}H390` }), Object.assign(svg("text", { x: 36, y: y(e) + 4, "text-anchor": "end" }), { textContent: `1e${e}` }));
     picture.append(Object.assign(svg("text", { x: 215, y: 154, "text-anchor": "middle" }), { textContent: "cycles over the frame" }));
     for (const i of [0, n >> 1, n - 1]) picture.append(Object.assign(svg("text", { x: x(i), y: 142, "text-anchor": "middle" }), { textContent: i }));
     moment.spectra.forEach((energies, k) => picture.append(svg("path", { class: `spectrum s${k}`, d: energies.map((e, i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${y(e).toFixed(1)}`).join("") })));
