@@ -125,7 +125,7 @@ const SURPRISE: f64 = 30.0;
 const FLOOR: f64 = 1e-6;
 /// This part of the mean roughness, jumps included, is added to that of each frame: where a field hardly moves but for its jumps,
 /// what happens between them is not all that counts.
-const SHARE: f64 = 0.01;
+const SHARE: f64 = 0.5;
 /// No rule counts as worse than so many units.
 const WORST: f64 = 1e6;
 /// Octaves of the length of a rollout: 1, 2 to 3, 4 to 7, ..., 32 and more.
@@ -204,13 +204,16 @@ impl Blend {
     }
 
     /// The weights for a prediction `step` frames ahead, from 0. `trial` holds the errors of all rules over the frames that were last
-    /// seen, which they were not shown.
+    /// seen, which they were not shown, from the first on. Where training has shown rollouts, a trial speaks for its own octave alone: that a rule
+    /// is good for eight frames is no reason to trust it for forty.
     pub fn far_weights(&self, step: usize, known: &[bool], trial: &[(Array2<f64>, Vec<bool>)]) -> Array1<f64> {
-        let mut recent = Products::new(known.len());
-        for (errors, known) in trial {
-            recent.add(&self.plain(errors), known, 1.0);
+        let (mut recent, trained) = (Products::new(known.len()), &self.far[octave(step)]);
+        for (ahead, (errors, known)) in trial.iter().enumerate() {
+            if trained.is_empty() || octave(ahead) == octave(step) {
+                recent.add(&self.plain(errors), known, 1.0);
+            }
         }
-        self.solve(&recent, &self.far[octave(step)], known)
+        self.solve(&recent, trained, known)
     }
 
     /// The weight of each rule among those with an answer; equal weights before anything was seen.

@@ -29,24 +29,20 @@ impl Default for ForecastSettings {
             Recurrence::Extrapolation { degree: 1 },
             Recurrence::Extrapolation { degree: 2 },
             Recurrence::Mean,
-            Recurrence::Lags { lags: 4 },
-            Recurrence::Lags { lags: 8 },
             Recurrence::Lags { lags: 16 },
             Recurrence::Lags { lags: 32 },
-            Recurrence::ContextLags { lags: 2, prior: 0.1 },
             Recurrence::ContextLags { lags: 4, prior: 0.1 },
             Recurrence::ContextLags { lags: 8, prior: 0.1 },
-            Recurrence::Place { lags: 4, window: 16, prior: 1e-3 },
             Recurrence::Gain,
             Recurrence::Neighbourhood,
             context(1, 1e-12, None),
             context(4, 1e-12, None),
             context(4, 1e-4, None),
             context(2, 1e-10, Some(1.0)),
-            Recurrence::Components { delays: 1 },
             Recurrence::Components { delays: 4 },
             Recurrence::Memory { delays: 1 },
             Recurrence::Memory { delays: 4 },
+            Recurrence::Reader,
         ];
         Self { history: 64, recurrences, learned: LearnedSettings::default(), blend: BlendSettings::default() }
     }
@@ -235,7 +231,6 @@ impl Forecast {
             errors.row_mut(k).assign(&(&values - &self.history.frame(held_back - 1 - step)));
             known[k] = true;
         });
-        trial.retain(|(_, known)| known.contains(&true));
         let mut known = self.known.clone();
         known.fill(false);
         let mut frames = vec![Array2::zeros(self.expected.dim()); steps];

@@ -1,6 +1,6 @@
 //! The recent frames of one sequence.
 
-use super::FieldError;
+use super::{FieldError, solve::along_rows};
 use ndarray::{Array1, Array2, ArrayView1, Axis};
 
 /// The last frames of a sequence as they came, and their inner products.
@@ -74,7 +74,7 @@ impl History {
         self.steps += 1;
         let (known, capacity) = (self.len(), self.capacity());
         let row = self.frames.index_axis(Axis(0), slot);
-        let products = self.frames.slice(ndarray::s![..known, ..]).dot(&row);
+        let products = along_rows(self.frames.slice(ndarray::s![..known, ..]), row);
         let sum = row.sum();
         // All others are a frame older now.
         let all = self.products.as_slice_mut().expect("made in row-major order");

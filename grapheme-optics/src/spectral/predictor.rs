@@ -6,8 +6,9 @@ use super::loss::{Loss, Target};
 use super::network::{Correction, CorrectionCache, CorrectionSettings, Moment};
 use super::{Bands, FieldError, Forecast, ForecastSettings, Partition};
 use grapheme_core::{Scalar, Stream};
-use ndarray::{Array2, Array3, ArrayView2, Axis};
+use ndarray::{Array2, Array3, Axis};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 /// What a person chooses about a [`Predictor`].
@@ -75,7 +76,8 @@ pub struct WormholeLink {
 ///
 /// `epsilon` is the root of the decayed mean squared error of the recurrences, so the correction y works in units of what there is
 /// to correct: where they are exact nothing is added. `alpha`, in 0 to 1, is the least-squares factor of past
-/// corrections on past errors: a correction that does not help is not applied.
+/// corrections on past errors, shrunk towards 0 by how uncertain it is: see [`Predictor::trust`]. While it is 0 the attention is only asked
+/// at every eighth frame whether it would have helped.
 ///
 /// Everything is causal by construction: a prediction is made from what [`Predictor::observe`] was given.
 #[derive(Clone, Debug)]
@@ -97,8 +99,8 @@ pub struct Predictor<S> {
     /// Decayed sums: squared error of the recurrences, squared change, their weights.
     error: [f64; 2],
     change: [f64; 2],
-    /// Decayed sums of correction times error and of squared correction.
-    agreement: [f64; 2],
+    /// Decayed sums of correction times error, of squared correction, and of the square of the former.
+    agreement: [f64; 3],
     /// The last prediction.
     last: Option<Last<S>>,
 }
@@ -107,6 +109,12 @@ pub struct Predictor<S> {
 struct Last<S> {
     base: Array2<f64>,
     epsilon: f64,
+    /// What attention made of it, if it was asked.
+    read: Option<Read<S>>,
+}
+
+#[derive(Clone, Debug)]
+struct Read<S> {
     /// P x outputs.
     outputs: Array2<S>,
     /// `epsilon y`.
@@ -118,6 +126,12 @@ struct Last<S> {
 }
 
 const DECAY: f64 = 0.9;
+/// The memory of how corrections agreed with errors.
+const MEMORY: f64 = 0.95;
+/// A factor that is not this many times its standard error counts as 0.
+const SIGNIFICANT: f64 = 2.0;
+/// A correction that is not trusted is tried again after so many frames.
+const TRIAL: usize = 8;
 /// Features are cut off at so many times their unit: after a long calm a jump would be thousands.
 const LIMIT: f64 = 5.0;
 
@@ -148,7 +162,7 @@ impl<S: Scalar> Predictor<S> {
             split: Array3::zeros((k, shape[0], shape[1])),
             error: [0.0; 2],
             change: [0.0; 2],
-            agreement: [0.0; 2],
+            agreement: [0.0; 3],
             last: None,
             bands,
             settings,
@@ -183,11 +197,15 @@ impl<S: Scalar> Predictor<S> {
                 let error = frame - &last.base;
                 let scale = 1.0 / last.epsilon;
                 followed.column_mut(moved.dim().0).iter_mut().zip(&error).for_each(|(f, &e)| *f = cut(e * scale));
-                let along = (&last.correction * &error).sum();
-                let own = last.correction.mapv(|c| c * c).sum();
-                // In units of the error of the time, so that one jump does not decide.
-                let weight = 1.0 / (last.epsilon * last.epsilon * pixels);
-                self.agreement = [DECAY * self.agreement[0] + along * weight, DECAY * self.agreement[1] + own * weight];
+                if let Some(read) = &last.read {
+                    // In units of the error of the time, so that one jump does not decide.
+                    let weight = 1.0 / (last.epsilon * last.epsilon * pixels);
+                    let along = (&read.correction * &error).sum() * weight;
+                    let own = read.correction.iter().map(|c| c * c).sum::<f64>() * weight;
+                    let [sum, squared, variance] = self.agreement;
+                    self.agreement =
+                        [MEMORY * sum + along, MEMORY * squared + own, MEMORY * MEMORY * variance + along * along];
+                }
             }
             newest.followed = Some(followed);
             if let Some(looks) = &self.looks {
@@ -230,14 +248,34 @@ impl<S: Scalar> Predictor<S> {
         if self.records.is_empty() {
             return base;
         }
+        let (epsilon, trust) = (unit(self.error), self.trust());
+        let is_asked = trust > 0.0 || self.forecast.history().steps().is_multiple_of(TRIAL);
+        let read = is_asked.then(|| self.read(&base, epsilon));
+        let frame = match &read {
+            Some(read) if trust > 0.0 => (&base + &(&read.correction * trust)).mapv(|x| x.clamp(0.0, 1.0)),
+            _ => base.clone(),
+        };
+        self.last = Some(Last { base, epsilon, read });
+        frame
+    }
+
+    /// What attention makes of the frames seen, beside what the recurrences expect.
+    fn read(&self, base: &Array2<f64>, epsilon: f64) -> Read<S> {
         let (moment, far) = self.moment();
         let top = (self.settings.correction.top > 0).then_some(self.settings.correction.top);
         let (outputs, cache) = self.correction.forward(&moment, top);
-        let epsilon = unit(self.error);
-        let correction = self.settings.loss.correction(&outputs, &base, epsilon);
-        let frame = (&base + &(&correction * self.trust())).mapv(|x| x.clamp(0.0, 1.0));
-        self.last = Some(Last { base, epsilon, outputs, correction, moment, cache, far });
-        frame
+        let correction = self.settings.loss.correction(&outputs, base, epsilon);
+        Read { outputs, correction, moment, cache, far }
+    }
+
+    /// The same for the last prediction, whether it was asked then or not.
+    fn read_last(&self) -> Option<(&Last<S>, Cow<'_, Read<S>>)> {
+        let last = self.last.as_ref()?;
+        let read = match &last.read {
+            Some(read) => Cow::Borrowed(read),
+            None => Cow::Owned(self.read(&last.base, last.epsilon)),
+        };
+        Some((last, read))
     }
 
     /// The loss of the last prediction against what came, and its gradient, which is added into `grad`.
@@ -254,11 +292,11 @@ impl<S: Scalar> Predictor<S> {
         grad: &mut Correction<S>,
         more: impl FnOnce(&Array2<S>, &Target<'_>, &mut Array2<S>) -> f64,
     ) -> Option<f64> {
-        let last = self.last.as_ref()?;
+        let (last, read) = self.read_last()?;
         let target = Target { frame, base: &last.base, epsilon: last.epsilon };
-        let (mut loss, mut dy) = self.settings.loss.evaluate(&last.outputs, &target);
-        loss += more(&last.outputs, &target, &mut dy);
-        self.correction.backward(&last.moment, last.cache.clone(), dy.view(), grad);
+        let (mut loss, mut dy) = self.settings.loss.evaluate(&read.outputs, &target);
+        loss += more(&read.outputs, &target, &mut dy);
+        self.correction.backward(&read.moment, read.cache.clone(), dy.view(), grad);
         Some(loss)
     }
 
@@ -271,21 +309,29 @@ impl<S: Scalar> Predictor<S> {
         frames
     }
 
-    /// How far the correction is trusted, 0 to 1.
+    /// How far the correction is trusted, 0 to 1: the least-squares factor `f` of past corrections y on past errors e, which is
+    /// `sum <y, e> / sum <y, y>` over fading memory, times `max(0, 1 - 4 / t^2)`.
+    ///
+    /// t is the sum above the line in units of its standard error, the root of `sum <y, e>^2`. So it is the positive part of a shrinkage estimate
+    /// (James and Stein, 1961), and what was gained at a single frame is no reason to trust.
     pub fn trust(&self) -> f64 {
-        let [along, own] = self.agreement;
-        if own > 0.0 { (along / own).clamp(0.0, 1.0) } else { 0.0 }
+        let [along, own, variance] = self.agreement;
+        if along <= 0.0 || own <= 0.0 || variance <= 0.0 {
+            return 0.0;
+        }
+        let shrunk = 1.0 - SIGNIFICANT * SIGNIFICANT * variance / (along * along);
+        (along / own).min(1.0) * shrunk.max(0.0)
     }
 
     /// The wormholes that the last prediction read, the heaviest first, and the share of all pairs that passed the gate.
     pub fn wormholes(&self) -> (Vec<WormholeLink>, f64) {
-        let Some(last) = &self.last else { return (Vec::new(), 0.0) };
+        let Some((_, read)) = self.read_last() else { return (Vec::new(), 0.0) };
         let width = self.split.dim().2;
         let place = |p: usize| [p / width, p % width];
-        let [_, _, weights] = last.cache.weights();
+        let [_, _, weights] = read.cache.weights();
         let slots = weights.ncols().max(1);
         let now = self.forecast.history().steps() - 1;
-        let mut links: Vec<WormholeLink> = last
+        let mut links: Vec<WormholeLink> = read
             .far
             .iter()
             .enumerate()
@@ -296,13 +342,13 @@ impl<S: Scalar> Predictor<S> {
             })
             .collect();
         links.sort_by(|a, b| b.weight.total_cmp(&a.weight));
-        let [_, _, [passed, all]] = last.cache.passed();
+        let [_, _, [passed, all]] = read.cache.passed();
         (links, passed as f64 / all.max(1) as f64)
     }
 
     /// What the last prediction saw, a row a place: the hidden layer of the correction.
-    pub fn latents(&self) -> Option<ArrayView2<'_, S>> {
-        self.last.as_ref().map(|last| last.cache.hidden())
+    pub fn latents(&self) -> Option<Array2<S>> {
+        self.read_last().map(|(_, read)| read.cache.hidden().to_owned())
     }
 
     /// Forgets the frames seen; what was learned stays.
@@ -312,7 +358,7 @@ impl<S: Scalar> Predictor<S> {
         self.records.clear();
         self.looks = None;
         self.split.fill(0.0);
-        (self.error, self.change, self.agreement, self.last) = ([0.0; 2], [0.0; 2], [0.0; 2], None);
+        (self.error, self.change, self.agreement, self.last) = ([0.0; 2], [0.0; 2], [0.0; 3], None);
     }
 
     /// The recurrences, to take over what others like them have learned; see [`Forecast::take_over`].
@@ -320,14 +366,14 @@ impl<S: Scalar> Predictor<S> {
         &mut self.forecast
     }
 
-    /// Decayed sums of correction times error and of squared correction, of which [`Predictor::trust`] is the ratio: the one thing that
+    /// Decayed sums of correction times error, of squared correction, and of the square of the former, of which [`Predictor::trust`] is made: the one thing that
     /// depends on corrections made before, so that who repeats a sequence without them can set it.
-    pub fn agreement(&self) -> [f64; 2] {
+    pub fn agreement(&self) -> [f64; 3] {
         self.agreement
     }
 
     /// Sets what [`Predictor::agreement`] told.
-    pub fn set_agreement(&mut self, agreement: [f64; 2]) {
+    pub fn set_agreement(&mut self, agreement: [f64; 3]) {
         self.agreement = agreement;
     }
 

@@ -1,5 +1,6 @@
 //! Small symmetric systems, and the principal components of frames.
 
+use grapheme_core::{vector, wide};
 use nalgebra::{DMatrix, SymmetricEigen};
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1};
 
@@ -40,10 +41,28 @@ impl Factor {
 pub fn add_rows(weights: ArrayView1<'_, f64>, rows: ArrayView2<'_, f64>, out: &mut ArrayViewMut1<'_, f64>) {
     for (&weight, row) in weights.iter().zip(rows.rows()) {
         if weight != 0.0 {
-            out.scaled_add(weight, &row);
+            add_scaled(out, weight, row);
         }
     }
 }
+
+/// `out += weight * row`, for vectors that lie in one piece.
+pub fn add_scaled(out: &mut ArrayViewMut1<'_, f64>, weight: f64, row: ArrayView1<'_, f64>) {
+    let out = out.as_slice_mut().expect(IN_ONE_PIECE);
+    let row = row.as_slice().expect(IN_ONE_PIECE);
+    wide!(out.iter_mut().zip(row).for_each(|(o, &x)| *o += weight * x));
+}
+
+/// The inner product of each row with `x`.
+pub fn along_rows(rows: ArrayView2<'_, f64>, x: ArrayView1<'_, f64>) -> Array1<f64> {
+    let (flat, x) = (rows.as_slice().expect(IN_ONE_PIECE), x.as_slice().expect(IN_ONE_PIECE));
+    let mut products = vec![0.0; rows.nrows()];
+    let each = products.iter_mut().zip(flat.chunks_exact(x.len().max(1)));
+    wide!(each.for_each(|(product, row)| *product = vector::dot(row, x)));
+    Array1::from(products)
+}
+
+const IN_ONE_PIECE: &str = "frames and rows of new matrices lie in one piece";
 
 /// The mean of the rows of `x` and at most `count` unit vectors along which they vary most, as rows, with the largest
 /// first. Directions whose variance is below 1e-14 of the first are left out. Through the Gram matrix of the rows, O(n^2 P + n^3).
@@ -74,6 +93,8 @@ mod tests {
         let a = array![[4.0, 1.0], [1.0, 3.0]];
         let x = Factor::new(&a, 0.0).solve(&array![1.0, 2.0]);
         assert!((a.dot(&x) - array![1.0, 2.0]).iter().all(|gap| gap.abs() < 1e-12));
+        let rows = array![[1.0, 2.0, 3.0], [-1.0, 0.5, 0.0]];
+        assert_eq!(along_rows(rows.view(), array![2.0, 4.0, -1.0].view()), array![7.0, 0.0]);
         let singular = Factor::new(&array![[1.0, 1.0], [1.0, 1.0]], 0.0).solve(&array![2.0, 2.0]);
         assert!((singular[0] + singular[1] - 2.0).abs() < 1e-6);
     }

@@ -117,14 +117,17 @@ impl Wormholes {
         let sides = product((looks - &self.centre).view(), self.planes.view());
         let WormholeSettings { bits, probes, .. } = self.settings;
         let mut buckets = Vec::with_capacity(sides.nrows() * (1 + probes));
-        let mut order: Vec<usize> = Vec::with_capacity(bits);
+        let mut distances = vec![0.0; bits];
         for sides in sides.rows() {
             let own = sides.iter().enumerate().fold(0, |bucket, (bit, &side)| bucket | u32::from(side > 0.0) << bit);
             buckets.push(own);
-            order.clear();
-            order.extend(0..bits);
-            order.sort_unstable_by(|&a, &b| sides[a].abs().total_cmp(&sides[b].abs()).then(a.cmp(&b)));
-            buckets.extend(order[..probes].iter().map(|bit| own ^ 1 << bit));
+            distances.iter_mut().zip(sides).for_each(|(distance, side)| *distance = side.abs());
+            for _ in 0..probes {
+                // The nearest of those that are left; ties go to the earlier.
+                let nearest = (1..bits).fold(0, |best, bit| if distances[bit] < distances[best] { bit } else { best });
+                distances[nearest] = f64::INFINITY;
+                buckets.push(own ^ 1 << nearest);
+            }
         }
         let looks = looks.rows().into_iter().map(|row| std::array::from_fn(|i| row[i] as f32)).collect();
         Hashed { looks, buckets }

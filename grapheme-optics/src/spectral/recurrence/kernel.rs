@@ -1,6 +1,7 @@
 //! Attention over the history with the weights of a ridge regression.
 
-use super::super::{History, solve::Factor};
+use super::super::History;
+use super::super::solve::{Factor, add_scaled};
 use ndarray::{Array1, Array2, ArrayViewMut1};
 use serde::{Deserialize, Serialize};
 
@@ -95,16 +96,16 @@ impl KernelRule {
         let (mut weight, mut last) = (0.0, usize::MAX);
         for (&age, &next) in self.followed.iter().zip(&attention) {
             if last.wrapping_add(1) == age {
-                out.scaled_add(next - weight, &history.frame(age + shift));
+                add_scaled(&mut out, next - weight, history.frame(age + shift));
             } else {
                 if last != usize::MAX {
-                    out.scaled_add(-weight, &history.frame(last + 1 + shift));
+                    add_scaled(&mut out, -weight, history.frame(last + 1 + shift));
                 }
-                out.scaled_add(next, &history.frame(age + shift));
+                add_scaled(&mut out, next, history.frame(age + shift));
             }
             (weight, last) = (next, age);
         }
-        out.scaled_add(-weight, &history.frame(last + 1 + shift));
+        add_scaled(&mut out, -weight, history.frame(last + 1 + shift));
     }
 }
 

@@ -1,6 +1,7 @@
 //! One linear recurrence that all pixels share.
 
-use super::super::{History, solve::Factor};
+use super::super::History;
+use super::super::solve::{Factor, add_scaled};
 use ndarray::{Array1, Array2, ArrayViewMut1};
 use serde::{Deserialize, Serialize};
 
@@ -50,30 +51,13 @@ impl LagRule {
     pub fn next(&self, history: &History, mut out: ArrayViewMut1<'_, f64>) {
         out.fill(self.constant);
         for (age, &weight) in self.weights.iter().enumerate() {
-            out.scaled_add(weight, &history.frame(age));
+            add_scaled(&mut out, weight, history.frame(age));
         }
     }
 
     /// How many values it reads.
     pub(super) fn lags(&self) -> usize {
         self.weights.len()
-    }
-
-    /// What the rule misses by at some pixels, whose values are given by age from that of the frame that it should have foreseen.
-    #[inline(always)]
-    pub(super) fn errors<const N: usize>(&self, values: &[[f64; N]]) -> [f64; N] {
-        let mut errors = values[0].map(|x| x - self.constant);
-        for (&weight, value) in self.weights.iter().zip(&values[1..]) {
-            errors.iter_mut().zip(value).for_each(|(e, &x)| *e -= weight * x);
-        }
-        errors
-    }
-
-    /// Adds the rule to the columns of `weights`, the constant last.
-    pub(super) fn add_to(&self, weights: &mut Array2<f64>) {
-        for (mut row, &weight) in weights.rows_mut().into_iter().zip(self.weights.iter().chain([&self.constant])) {
-            row += weight;
-        }
     }
 }
 
@@ -134,11 +118,6 @@ impl LagStatistics {
             }
         }
         self.count += scale * other.count;
-    }
-
-    /// The products of (lag 1, ..., lag L, one) in the mean over pixels and frames; the lower triangle.
-    pub(super) fn mean_moments(&self, lags: usize) -> Array2<f64> {
-        self.moments.slice(ndarray::s![1..lags + 2, 1..lags + 2]).mapv(|x| x / self.count.max(1.0))
     }
 
     /// The least squares over the first `lags` values, if there is anything to fit.

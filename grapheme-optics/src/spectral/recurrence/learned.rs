@@ -2,7 +2,7 @@
 
 use super::super::{FieldError, History, solve::principal_components};
 use super::neighbourhood::NeighbourhoodStatistics;
-use super::{LagRule, LagStatistics, Memory, Neighbourhood};
+use super::{LagRule, LagStatistics, Memory, Neighbourhood, Reader};
 use grapheme_core::Stream;
 use grapheme_core::product::product;
 use ndarray::{Array1, Array2};
@@ -22,11 +22,13 @@ pub struct LearnedSettings {
     pub delays: Vec<usize>,
     /// How many states are remembered.
     pub slots: usize,
+    /// How often the network that reads the history goes through the frames; 0 for none.
+    pub passes: u32,
 }
 
 impl Default for LearnedSettings {
     fn default() -> Self {
-        Self { lags: vec![4, 8, 16, 32], neighbourhood: 4, components: 32, delays: vec![1, 4], slots: 500 }
+        Self { lags: vec![4, 8, 16, 32], neighbourhood: 4, components: 32, delays: vec![1, 4], slots: 500, passes: 10 }
     }
 }
 
@@ -35,7 +37,7 @@ const FRAMES_FOR_COMPONENTS: usize = 512;
 /// And the recurrence over neighbours, which has 37 unknowns and as many equations a frame as there are pixels.
 const FRAMES_FOR_NEIGHBOURS: usize = 2048;
 
-/// Everything that was fitted to training sequences, in closed form.
+/// Everything that was fitted to training sequences, all but the reader in closed form.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Learned {
@@ -44,6 +46,7 @@ pub struct Learned {
     rules: Vec<(usize, LagRule)>,
     neighbourhood: Option<Neighbourhood>,
     memories: Vec<Memory>,
+    reader: Option<Reader>,
 }
 
 impl Learned {
@@ -93,15 +96,18 @@ impl Learned {
         let matrix =
             Array2::from_shape_fn((chosen.len(), first.len()), |(i, p)| chosen[i][(p / shape[1], p % shape[1])]);
         let (centre, components) = principal_components(matrix.view(), settings.components);
-        let coefficients: Vec<Array2<f64>> = sequences
+        let centred: Vec<Array2<f64>> = sequences
             .iter()
             .map(|sequence| {
-                let matrix = Array2::from_shape_fn((sequence.len(), first.len()), |(i, p)| {
+                Array2::from_shape_fn((sequence.len(), first.len()), |(i, p)| {
                     sequence[i][(p / shape[1], p % shape[1])] - centre[p]
-                });
-                product(matrix.view(), components.t())
+                })
             })
             .collect();
+        let coefficients: Vec<Array2<f64>> =
+            centred.iter().map(|frames| product(frames.view(), components.t())).collect();
+        let reader = Reader::fit(&centre, &components, &centred, settings.passes, &seed.fork(0));
+        drop(centred);
         let memories = settings.delays.iter().filter_map(|&delays| {
             Memory::fit(&centre, &components, &coefficients, delays, settings.slots, &seed.fork(delays as u64))
         });
@@ -115,6 +121,7 @@ impl Learned {
                 .max_by_key(LagStatistics::lags),
             rules,
             neighbourhood: Some(neighbourhood.solve()),
+            reader,
         })
     }
 
@@ -125,6 +132,7 @@ impl Learned {
             && self.rules.iter().all(|(lags, rule)| rule.lags() == *lags)
             && self.neighbourhood.as_ref().is_none_or(Neighbourhood::is_whole)
             && self.memories.iter().all(|memory| memory.is_whole(pixels))
+            && self.reader.as_ref().is_none_or(|reader| reader.is_whole(pixels))
     }
 
     /// The mean frame.
@@ -146,6 +154,10 @@ impl Learned {
 
     pub(super) fn statistics(&self) -> Option<&LagStatistics> {
         self.statistics.as_ref()
+    }
+
+    pub(super) fn reader(&self) -> Option<&Reader> {
+        self.reader.as_ref()
     }
 
     pub(super) fn memory(&self, delays: usize) -> Option<&Memory> {

@@ -1,9 +1,9 @@
 //! Linear dynamics of principal components, and a kernel over remembered states for what is not linear.
 
 use super::super::History;
-use super::super::solve::{Factor, add_rows};
-use grapheme_core::Stream;
+use super::super::solve::{Factor, add_rows, along_rows};
 use grapheme_core::product::product;
+use grapheme_core::{Stream, vector, wide};
 use ndarray::{Array1, Array2, ArrayView1, ArrayViewMut1, Axis, s};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -18,9 +18,10 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct Memory {
     delays: usize,
-    mean: Array1<f64>,
     /// r x P.
     components: Array2<f64>,
+    /// The mean frame along them.
+    centre: Array1<f64>,
     /// (1 + r m) x r.
     linear: Array2<f64>,
     /// Remembered states, n x (1 + r m), and what each adds, n x r.
@@ -89,7 +90,7 @@ impl Memory {
             if samples > slots { solve(&kernel, &rest, 1e-8) } else { Factor::new(&kernel, 1e-9).solve_columns(&rest) };
         Some(Self {
             delays,
-            mean: mean.clone(),
+            centre: components.dot(mean),
             components: components.clone(),
             linear,
             norms: kept.rows().into_iter().map(|row| row.dot(&row)).collect(),
@@ -101,7 +102,7 @@ impl Memory {
 
     /// The rule for a history with enough frames; with `remembers`, the kernel acts too.
     pub(super) fn rule(&self, history: &History, remembers: bool) -> Option<MemoryRule<'_>> {
-        (history.len() >= self.delays && history.pixels() == self.mean.len())
+        (history.len() >= self.delays && history.pixels() == self.components.ncols())
             .then_some(MemoryRule { memory: self, remembers })
     }
 
@@ -111,7 +112,7 @@ impl Memory {
         // A product that does not fit a machine word is no size of anything.
         let Some(n) = r.checked_mul(self.delays).and_then(|n| n.checked_add(1)) else { return false };
         self.delays >= 1
-            && (self.mean.len(), self.components.ncols()) == (pixels, pixels)
+            && (self.centre.len(), self.components.ncols()) == (r, pixels)
             && self.linear.dim() == (n, r)
             && (self.states.dim(), self.values.dim(), self.norms.len()) == ((slots, n), (slots, r), slots)
     }
@@ -123,22 +124,19 @@ impl Memory {
 
     fn state(&self, history: &History) -> Array1<f64> {
         let r = self.components.nrows();
-        let mut frames = Array2::zeros((self.delays, self.mean.len()));
-        for (d, mut row) in frames.rows_mut().into_iter().enumerate() {
-            row.assign(&(&history.frame(d) - &self.mean));
-        }
-        let coefficients = product(self.components.view(), frames.t());
         let mut state = Array1::ones(1 + r * self.delays);
         for d in 0..self.delays {
-            state.slice_mut(s![1 + d * r..1 + (d + 1) * r]).assign(&coefficients.column(d));
+            let coefficients = along_rows(self.components.view(), history.frame(d)) - &self.centre;
+            state.slice_mut(s![1 + d * r..1 + (d + 1) * r]).assign(&coefficients);
         }
         state
     }
 
     fn attention(&self, state: ArrayView1<'_, f64>) -> Array1<f64> {
         let own = state.dot(&state);
-        let mut weights = self.states.dot(&state);
-        weights.zip_mut_with(&self.norms, |k, &norm| *k = (-(own + norm - 2.0 * *k).max(0.0) * self.sharpness).exp());
+        let mut weights = along_rows(self.states.view(), state);
+        let each = weights.iter_mut().zip(&self.norms);
+        wide!(each.for_each(|(k, &norm)| *k = vector::exp(-(own + norm - 2.0 * *k).max(0.0) * self.sharpness)));
         weights
     }
 }

@@ -1,4 +1,4 @@
-//! Rules that continue a sequence: each is fitted in closed form, from training or from the history alone.
+//! Rules that continue a sequence: fitted to training or to the history alone, all but one in closed form.
 //!
 //! A [`Recurrence`] is the problem: which rule, over how many frames. `fit` looks at a history and answers with a [`Rule`],
 //! or with nothing where the history is too short. A rule is applied to that history, or to one that it has itself
@@ -10,7 +10,7 @@ mod lags;
 mod learned;
 mod memory;
 mod neighbourhood;
-mod place;
+mod reader;
 
 pub use gain::GainRule;
 pub use kernel::{Kernel, KernelRule};
@@ -18,7 +18,7 @@ pub use lags::{LagRule, LagStatistics};
 pub use learned::{Learned, LearnedSettings};
 pub use memory::{Memory, MemoryRule};
 pub use neighbourhood::Neighbourhood;
-pub use place::PlaceRule;
+pub use reader::{Reader, ReaderRule};
 
 use super::History;
 use ndarray::{Array1, ArrayViewMut1};
@@ -47,16 +47,6 @@ pub enum Recurrence {
         /// Weight of the prior in frames.
         prior: f64,
     },
-    /// One least squares for each pixel over its recent values, from the history, with what the whole history has in common
-    /// as a prior.
-    Place {
-        /// How many values.
-        lags: usize,
-        /// How many frames are looked at.
-        window: usize,
-        /// Weight of the prior in frames.
-        prior: f64,
-    },
     /// An oscillation that is seen through a gain of each frame, from the history.
     Gain,
     /// One least squares over the 3 x 3 neighbourhood in the last frames, from training.
@@ -73,6 +63,8 @@ pub enum Recurrence {
         /// How many frames a state is made of.
         delays: usize,
     },
+    /// Attention over the history with weights that a network reads off it, from training.
+    Reader,
 }
 
 /// A recurrence fitted to a history.
@@ -82,8 +74,6 @@ pub enum Rule<'a> {
     Lags(LagRule),
     /// A fixed frame.
     Frame(&'a Array1<f64>),
-    /// Weights for each pixel.
-    Place(PlaceRule),
     /// One frequency and a gain.
     Gain(GainRule),
     /// Weights of neighbours.
@@ -92,6 +82,8 @@ pub enum Rule<'a> {
     Kernel(KernelRule),
     /// Components of training.
     Memory(MemoryRule<'a>),
+    /// Learned attention over the history.
+    Reader(ReaderRule<'a>),
 }
 
 impl Recurrence {
@@ -104,7 +96,6 @@ impl Recurrence {
             Self::Mean => "mean frame".into(),
             Self::Lags { lags } => format!("pixel LS({lags})"),
             Self::ContextLags { lags, .. } => format!("pixel LS({lags}) of the sequence"),
-            Self::Place { lags, .. } => format!("LS({lags}) of each pixel"),
             Self::Gain => "oscillation with a gain".into(),
             Self::Neighbourhood => "3x3 LS".into(),
             Self::Context(Kernel { delays, width: None, ridge }) => {
@@ -113,6 +104,7 @@ impl Recurrence {
             Self::Context(Kernel { delays, .. }) => format!("kernel DMD({delays}) of the sequence"),
             Self::Components { delays } => format!("delay DMD({delays})"),
             Self::Memory { delays } => format!("delay DMD({delays}) with memory"),
+            Self::Reader => "learned attention over the history".into(),
         }
     }
 
@@ -125,7 +117,6 @@ impl Recurrence {
             Self::ContextLags { lags, prior } => {
                 LagRule::from_history(lags, prior, learned.statistics(), history).map(Rule::Lags)
             }
-            Self::Place { lags, window, prior } => PlaceRule::new(lags, window, prior, history).map(Rule::Place),
             Self::Gain => GainRule::new(history).map(Rule::Gain),
             Self::Neighbourhood => {
                 learned.neighbourhood().filter(|rule| rule.frames() <= history.len()).map(Rule::Neighbourhood)
@@ -133,6 +124,7 @@ impl Recurrence {
             Self::Context(kernel) => KernelRule::new(kernel, history).map(Rule::Kernel),
             Self::Components { delays } => learned.memory(delays)?.rule(history, false).map(Rule::Memory),
             Self::Memory { delays } => learned.memory(delays)?.rule(history, true).map(Rule::Memory),
+            Self::Reader => learned.reader()?.rule(history).map(Rule::Reader),
         }
     }
 }
@@ -143,11 +135,11 @@ impl Rule<'_> {
         match self {
             Self::Lags(rule) => rule.next(history, out),
             Self::Frame(frame) => frame.assign_to(out),
-            Self::Place(rule) => rule.next(history, out),
             Self::Gain(rule) => rule.next(history, out),
             Self::Neighbourhood(rule) => rule.next(history, out),
             Self::Kernel(rule) => rule.next(history, out),
             Self::Memory(rule) => rule.next(history, out),
+            Self::Reader(rule) => rule.next(history, out),
         }
     }
 }

@@ -79,7 +79,8 @@ fn rows(learn: &[Vec<Array2<f64>>], test: &[Vec<Array2<f64>>], training: Trainin
     let (seconds, parameters) = (timed(clock), Some(param::count(network.network())));
     rows.push(Row { parameters, seconds, ..score("convolutional network".into(), &mut network, test)? });
 
-    let settings = LearnedSettings { lags: vec![16], components: 24, delays: vec![4], ..LearnedSettings::default() };
+    let settings =
+        LearnedSettings { lags: vec![16], components: 24, delays: vec![4], passes: 0, ..LearnedSettings::default() };
     let learned = Learned::fit(learn, &settings, &Stream::new(training.seed))?;
     let longest = test.iter().map(Vec::len).max().unwrap_or(0) + ROLLOUTS[2];
     for rule in [

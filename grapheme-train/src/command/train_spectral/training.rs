@@ -167,7 +167,7 @@ struct Place {
     sum: f64,
     count: u32,
     /// [`Predictor::agreement`].
-    agreement: [f64; 2],
+    agreement: [f64; 3],
 }
 
 impl<'a> Trainer<'a> {
@@ -340,25 +340,31 @@ mod tests {
             // The opponent learns too, so what it adds may rise: the squared error must outweigh it.
             Loss::Adversarial { weight: 10.0 },
         ];
+        let mut firsts = Vec::new();
         for loss in losses {
             let run = || {
                 let settings = PredictorSettings { loss, ..PredictorSettings::default() };
                 let mut predictor = Predictor::<f32>::new([8, 8], settings, 1).unwrap();
-                let mut means = Vec::new();
+                let (mut means, mut first) = (Vec::new(), None);
                 let settings = TrainingSettings { passes: 4, rate: 3e-3, seed: 1 };
                 train(&mut predictor, &[&frames], settings, |step| {
+                    first.get_or_insert(step.loss);
                     if step.frame == 59 {
                         means.push(step.mean_loss);
                     }
                 })
                 .unwrap();
-                means
+                (means, first.unwrap())
             };
-            let means = run();
+            let (means, first) = run();
+            firsts.push(first);
             assert_eq!(means.len(), 4);
             assert!(means[3] < means[0], "{loss:?}: {means:?}");
-            assert_eq!(means, run(), "{loss:?}");
+            assert_eq!((means, first), run(), "{loss:?}");
         }
+        // Before anything is learned the predictions are the same, and the opponent cannot tell: it says 1/2, which costs ln 2.
+        let opposed = firsts[3] - 10.0 * firsts[0];
+        assert!((opposed - 2.0_f64.ln()).abs() < 0.15, "{opposed}");
     }
 
     #[test]
