@@ -68,7 +68,7 @@ pub trait Detour<S: Scalar>: Sync {
 /// then the passes under [`medium`](Self::medium), and [`observe`](Self::observe) with their traces; then, if
 /// [`wants_response`](Self::wants_response), [`see_response`](Self::see_response). What it remembers from step to step is its
 /// [`state`](Self::state), so that a resumed run is the same run.
-pub trait Media<S: Scalar>: Sync {
+pub trait Media<S: Scalar>: Send + Sync {
     /// What is crossed in a step.
     type Medium: GradientMedium<S>;
     /// What is remembered between steps, as named blocks.

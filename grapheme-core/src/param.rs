@@ -6,19 +6,27 @@
 
 use crate::scalar::Scalar;
 use ndarray::{Array, Dimension};
+use std::fmt::{Display, Write};
 
 /// The dotted name under construction during a walk.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Path(String);
+
+impl Default for Path {
+    /// The root, with room for the names of most trees.
+    fn default() -> Self {
+        Self(String::with_capacity(64))
+    }
+}
 
 impl Path {
     /// Runs `walk` with `name` appended to the path, then removes it again.
-    pub fn with<R>(&mut self, name: &str, walk: impl FnOnce(&mut Self) -> R) -> R {
+    pub fn with<R>(&mut self, name: impl Display, walk: impl FnOnce(&mut Self) -> R) -> R {
         let length = self.0.len();
         if length > 0 {
             self.0.push('.');
         }
-        self.0.push_str(name);
+        write!(self.0, "{name}").expect("a string takes what is written to it");
         let result = walk(self);
         self.0.truncate(length);
         result
@@ -30,40 +38,41 @@ impl Path {
     }
 }
 
-/// What [`ParamTree::visit`] calls for each block: its dotted name, its shape and its values in row-major order.
-pub type Visitor<'a, S> = dyn FnMut(&str, &[usize], &[S]) + 'a;
+/// What [`ParamTree::visit`] calls for each block: its dotted name, its shape and its values in row-major order. Values may be
+/// kept for as long as the tree is borrowed (`'t`), so that blocks can be gathered and worked on together.
+pub type Visitor<'f, 't, S> = dyn FnMut(&str, &[usize], &'t [S]) + 'f;
 /// What [`ParamTree::visit_mut`] calls for each block.
-pub type VisitorMut<'a, S> = dyn FnMut(&str, &[usize], &mut [S]) + 'a;
+pub type VisitorMut<'f, 't, S> = dyn FnMut(&str, &[usize], &'t mut [S]) + 'f;
 /// What [`ParamTree::visit_pair`] calls for each block: its name, its values here, and the values in the other tree.
-pub type PairVisitor<'a, S> = dyn FnMut(&str, &mut [S], &[S]) + 'a;
+pub type PairVisitor<'f, 't, S> = dyn FnMut(&str, &'t mut [S], &'t [S]) + 'f;
 
 /// A tree of named parameter blocks, walked in the order of declaration.
 ///
 /// Implemented by arrays (the leaves), by `Vec`, and for structs by [`param_tree!`](crate::param_tree).
 pub trait ParamTree<S: Scalar> {
     /// Reads every block.
-    fn visit(&self, path: &mut Path, f: &mut Visitor<'_, S>);
+    fn visit<'t>(&'t self, path: &mut Path, f: &mut Visitor<'_, 't, S>);
 
     /// Reads and writes every block.
-    fn visit_mut(&mut self, path: &mut Path, f: &mut VisitorMut<'_, S>);
+    fn visit_mut<'t>(&'t mut self, path: &mut Path, f: &mut VisitorMut<'_, 't, S>);
 
     /// Walks two trees of the same shape together, writing the first.
     ///
     /// Trees of different shapes stop at the shorter one; trees made by [`zeros_like`] never differ.
-    fn visit_pair(&mut self, other: &Self, path: &mut Path, f: &mut PairVisitor<'_, S>);
+    fn visit_pair<'t>(&'t mut self, other: &'t Self, path: &mut Path, f: &mut PairVisitor<'_, 't, S>);
 }
 
 impl<S: Scalar, D: Dimension> ParamTree<S> for Array<S, D> {
-    fn visit(&self, path: &mut Path, f: &mut Visitor<'_, S>) {
+    fn visit<'t>(&'t self, path: &mut Path, f: &mut Visitor<'_, 't, S>) {
         f(path.as_str(), self.shape(), row_major(self));
     }
 
-    fn visit_mut(&mut self, path: &mut Path, f: &mut VisitorMut<'_, S>) {
-        let shape = self.shape().to_vec();
-        f(path.as_str(), &shape, row_major_mut(self));
+    fn visit_mut<'t>(&'t mut self, path: &mut Path, f: &mut VisitorMut<'_, 't, S>) {
+        let shape = self.raw_dim();
+        f(path.as_str(), shape.slice(), row_major_mut(self));
     }
 
-    fn visit_pair(&mut self, other: &Self, path: &mut Path, f: &mut PairVisitor<'_, S>) {
+    fn visit_pair<'t>(&'t mut self, other: &'t Self, path: &mut Path, f: &mut PairVisitor<'_, 't, S>) {
         f(path.as_str(), row_major_mut(self), row_major(other));
     }
 }
@@ -78,35 +87,35 @@ fn row_major_mut<S, D: Dimension>(array: &mut Array<S, D>) -> &mut [S] {
 }
 
 impl<S: Scalar, T: ParamTree<S>> ParamTree<S> for Vec<T> {
-    fn visit(&self, path: &mut Path, f: &mut Visitor<'_, S>) {
+    fn visit<'t>(&'t self, path: &mut Path, f: &mut Visitor<'_, 't, S>) {
         for (i, item) in self.iter().enumerate() {
-            path.with(&i.to_string(), |path| item.visit(path, f));
+            path.with(i, |path| item.visit(path, f));
         }
     }
 
-    fn visit_mut(&mut self, path: &mut Path, f: &mut VisitorMut<'_, S>) {
+    fn visit_mut<'t>(&'t mut self, path: &mut Path, f: &mut VisitorMut<'_, 't, S>) {
         for (i, item) in self.iter_mut().enumerate() {
-            path.with(&i.to_string(), |path| item.visit_mut(path, f));
+            path.with(i, |path| item.visit_mut(path, f));
         }
     }
 
-    fn visit_pair(&mut self, other: &Self, path: &mut Path, f: &mut PairVisitor<'_, S>) {
+    fn visit_pair<'t>(&'t mut self, other: &'t Self, path: &mut Path, f: &mut PairVisitor<'_, 't, S>) {
         for (i, (item, other)) in self.iter_mut().zip(other).enumerate() {
-            path.with(&i.to_string(), |path| item.visit_pair(other, path, f));
+            path.with(i, |path| item.visit_pair(other, path, f));
         }
     }
 }
 
 impl<S: Scalar, T: ParamTree<S>> ParamTree<S> for Option<T> {
-    fn visit(&self, path: &mut Path, f: &mut Visitor<'_, S>) {
+    fn visit<'t>(&'t self, path: &mut Path, f: &mut Visitor<'_, 't, S>) {
         self.iter().for_each(|item| item.visit(path, f));
     }
 
-    fn visit_mut(&mut self, path: &mut Path, f: &mut VisitorMut<'_, S>) {
+    fn visit_mut<'t>(&'t mut self, path: &mut Path, f: &mut VisitorMut<'_, 't, S>) {
         self.iter_mut().for_each(|item| item.visit_mut(path, f));
     }
 
-    fn visit_pair(&mut self, other: &Self, path: &mut Path, f: &mut PairVisitor<'_, S>) {
+    fn visit_pair<'t>(&'t mut self, other: &'t Self, path: &mut Path, f: &mut PairVisitor<'_, 't, S>) {
         self.iter_mut().zip(other).for_each(|(item, other)| item.visit_pair(other, path, f));
     }
 }
@@ -117,17 +126,21 @@ impl<S: Scalar, T: ParamTree<S>> ParamTree<S> for Option<T> {
 macro_rules! param_tree {
     ($type:ident { $($field:ident),+ $(,)? }) => {
         impl<S: $crate::Scalar> $crate::ParamTree<S> for $type<S> {
-            fn visit(&self, path: &mut $crate::param::Path, f: &mut $crate::param::Visitor<'_, S>) {
+            fn visit<'t>(&'t self, path: &mut $crate::param::Path, f: &mut $crate::param::Visitor<'_, 't, S>) {
                 $(path.with(stringify!($field), |path| self.$field.visit(path, f));)+
             }
-            fn visit_mut(&mut self, path: &mut $crate::param::Path, f: &mut $crate::param::VisitorMut<'_, S>) {
+            fn visit_mut<'t>(
+                &'t mut self,
+                path: &mut $crate::param::Path,
+                f: &mut $crate::param::VisitorMut<'_, 't, S>,
+            ) {
                 $(path.with(stringify!($field), |path| self.$field.visit_mut(path, f));)+
             }
-            fn visit_pair(
-                &mut self,
-                other: &Self,
+            fn visit_pair<'t>(
+                &'t mut self,
+                other: &'t Self,
                 path: &mut $crate::param::Path,
-                f: &mut $crate::param::PairVisitor<'_, S>,
+                f: &mut $crate::param::PairVisitor<'_, 't, S>,
             ) {
                 $(path.with(stringify!($field), |path| self.$field.visit_pair(&other.$field, path, f));)+
             }
@@ -136,17 +149,21 @@ macro_rules! param_tree {
 }
 
 /// Reads every block of a whole tree: `f(name, shape, values)`.
-pub fn each<S: Scalar>(tree: &impl ParamTree<S>, mut f: impl FnMut(&str, &[usize], &[S])) {
+pub fn each<'t, S: Scalar>(tree: &'t impl ParamTree<S>, mut f: impl FnMut(&str, &[usize], &'t [S])) {
     tree.visit(&mut Path::default(), &mut f);
 }
 
 /// Reads and writes every block of a whole tree: `f(name, shape, values)`.
-pub fn each_mut<S: Scalar>(tree: &mut impl ParamTree<S>, mut f: impl FnMut(&str, &[usize], &mut [S])) {
+pub fn each_mut<'t, S: Scalar>(tree: &'t mut impl ParamTree<S>, mut f: impl FnMut(&str, &[usize], &'t mut [S])) {
     tree.visit_mut(&mut Path::default(), &mut f);
 }
 
 /// Walks two whole trees of one type together: `f(name, values here, values there)`.
-pub fn each_pair<S: Scalar, T: ParamTree<S>>(tree: &mut T, other: &T, mut f: impl FnMut(&str, &mut [S], &[S])) {
+pub fn each_pair<'t, S: Scalar, T: ParamTree<S>>(
+    tree: &'t mut T,
+    other: &'t T,
+    mut f: impl FnMut(&str, &'t mut [S], &'t [S]),
+) {
     tree.visit_pair(other, &mut Path::default(), &mut f);
 }
 

@@ -29,6 +29,8 @@ pub fn run<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
 
+use crate::scalar::Scalar;
+
 /// ln 2 in two parts: the first has zeros at its end, so that its product with a small integer is exact.
 const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
 const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
@@ -121,36 +123,37 @@ pub fn max(x: &[f64]) -> f64 {
 
 /// `<x, y>` in eight running sums: additions need not wait for each other, and the order is still fixed.
 #[inline(always)]
-pub fn dot(x: &[f64], y: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
+pub fn dot<S: Scalar>(x: &[S], y: &[S]) -> S {
+    let mut sums = [S::zero(); 8];
     let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<8>(), y.as_chunks::<8>());
     for (x, y) in x.iter().zip(y) {
         for k in 0..8 {
             sums[k] += x[k] * y[k];
         }
     }
-    halved(sums) + x_rest.iter().zip(y_rest).map(|(x, y)| x * y).sum::<f64>()
+    halved(sums) + x_rest.iter().zip(y_rest).map(|(&x, &y)| x * y).sum::<S>()
 }
 
 /// The sum of `x`, added as in [`dot`].
 #[inline(always)]
-pub fn sum(x: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
+pub fn sum<S: Scalar>(x: &[S]) -> S {
+    let mut sums = [S::zero(); 8];
     let (x, rest) = x.as_chunks::<8>();
     for x in x {
         for k in 0..8 {
             sums[k] += x[k];
         }
     }
-    halved(sums) + rest.iter().sum::<f64>()
+    halved(sums) + rest.iter().copied().sum::<S>()
 }
 
-/// Folded in halves, which leaves the running sums of a loop in one register.
+/// Eight running sums added up: folded in halves, which leaves them in one register while a loop runs.
 #[inline(always)]
-fn halved(mut sums: [f64; 8]) -> f64 {
+pub fn halved<S: Scalar>(mut sums: [S; 8]) -> S {
     for half in [4, 2, 1] {
         for k in 0..half {
-            sums[k] += sums[k + half];
+            let other = sums[k + half];
+            sums[k] += other;
         }
     }
     sums[0]

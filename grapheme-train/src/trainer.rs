@@ -10,7 +10,7 @@ use crate::estimator::{Crossing, EstimateError};
 use crate::event::{DevFigures, Event, Listener, NodeFigures, StopReason};
 use crate::footprint::MOST_GIGABYTES;
 use crate::labelling::Labelling;
-use crate::lanes::{Lanes, ThreadsError};
+use crate::lanes::{Lanes, ThreadsError, deal};
 use crate::objective::{Objective, Task};
 use crate::optim::{AdamW, Average, GradientNorm, Optimiser, Schedule, SettingError, clip, pieces};
 use crate::origin::{self, Origin};
@@ -154,6 +154,8 @@ pub struct Trainer<'a, O = Vacuum> {
     examples: &'a [Example],
     dev: &'a [Example],
     reachable: Vec<usize>,
+    /// Nodes of each example.
+    sizes: Vec<usize>,
     objective: Objective,
     schedule: Schedule,
     lanes: Lanes<Net>,
@@ -203,7 +205,8 @@ impl<'a> Trainer<'a> {
         if reachable.is_empty() {
             return Err(TrainError::Unreachable { examples: examples.len(), slots: last_slots(spec) });
         }
-        let mut lengths: Vec<usize> = reachable.iter().map(|&i| spec.graph.nodes(&examples[i].input)).collect();
+        let sizes: Vec<usize> = examples.iter().map(|example| spec.graph.nodes(&example.input)).collect();
+        let mut lengths: Vec<usize> = reachable.iter().map(|&i| sizes[i]).collect();
         lengths.sort_unstable_by(|a, b| b.cmp(a));
         let gigabytes = spec.pass_gigabytes(lengths.iter().take(settings.lane).sum());
         if settings.lane > 1 && gigabytes > MOST_GIGABYTES {
@@ -241,6 +244,7 @@ impl<'a> Trainer<'a> {
             examples,
             dev,
             reachable,
+            sizes,
             objective,
             schedule,
             lanes,
@@ -274,6 +278,7 @@ impl<'a> Trainer<'a> {
             examples,
             dev,
             reachable,
+            sizes,
             objective,
             schedule,
             lanes,
@@ -288,6 +293,7 @@ impl<'a> Trainer<'a> {
             examples,
             dev,
             reachable,
+            sizes,
             objective,
             schedule,
             lanes,
@@ -452,12 +458,20 @@ impl<O: Media<f32>> Trainer<'_, O> {
         }
     }
 
-    /// One step, the event that tells of it, and what its gradients crossed.
+    /// One step, the event that tells of it, and what its gradients crossed. Everything in it is on the threads of the pool, so
+    /// that they are woken up once.
     fn step(&mut self, order: &[usize]) -> Result<(Event, Vec<BoundaryFigures>), TrainError> {
+        let pool = self.lanes.pool();
+        pool.install(|| self.step_within(order))
+    }
+
+    fn step_within(&mut self, order: &[usize]) -> Result<(Event, Vec<BoundaryFigures>), TrainError> {
         let (settings, clock) = (self.settings, self.clock());
         let first = self.state.position * settings.batch;
         let members = &order[first..(first + settings.batch).min(order.len())];
-        let jobs: Vec<&[usize]> = members.chunks(settings.lane.max(1)).collect();
+        let sizes: Vec<usize> = members.iter().map(|&i| self.sizes[i]).collect();
+        let jobs = deal(&sizes, settings.lane).into_iter().map(|lane| lane.into_iter().map(|k| members[k]).collect());
+        let jobs: Vec<Vec<usize>> = jobs.collect();
         let stream = Stream::new(settings.seed).fork(DROPOUT).fork(self.state.epoch as u64);
         let pass = Pass { spec: self.spec, examples: self.examples, objective: &self.objective, stream: &stream };
         let net = &self.state.model.net;
@@ -469,7 +483,6 @@ impl<O: Media<f32>> Trainer<'_, O> {
             self.media.see_plain(gradient);
         }
         let medium = self.media.medium();
-        let pool = self.lanes.pool();
         let (parts, gradient) =
             self.lanes.gradient(net, &jobs, |_, lane, gradient| pass.run(net, lane, medium, gradient))?;
         let (mut loss, mut count, mut graphemes) = (0.0, 0u64, 0u64);
@@ -483,9 +496,9 @@ impl<O: Media<f32>> Trainer<'_, O> {
             }
         }
         let share = 1.0 / count.max(1) as f32;
-        pool.install(|| scale(gradient, share));
+        scale(gradient, share);
         let boundaries = self.media.observe(records);
-        let norm = match pool.install(|| clip(gradient, settings.clip)) {
+        let norm = match clip(gradient, settings.clip) {
             GradientNorm::Finite(norm) => norm,
             GradientNorm::NotFinite { block } => {
                 let lanes = jobs.iter().map(|lane| pass.read(lane).map(|(batch, _, keys)| (batch, keys)));
@@ -498,13 +511,13 @@ impl<O: Media<f32>> Trainer<'_, O> {
         let steps = settings.epochs * self.reachable.len().div_ceil(settings.batch);
         let progress = ((self.state.step + 1) as f64 / steps as f64).max(clock).min(1.0);
         let rate = self.schedule.rate(progress);
-        pool.install(|| self.state.optimiser.step(&mut self.state.model.net, gradient, rate));
+        self.state.optimiser.step(&mut self.state.model.net, gradient, rate);
+        self.state.average.update(&self.state.model.net);
         if self.media.wants_response() {
             let scale = f64::from(share) * if norm > settings.clip { settings.clip / norm } else { 1.0 };
             let optimiser = &self.state.optimiser;
             self.media.see_response(gradient, scale, &|gradient| optimiser.response(gradient, rate));
         }
-        pool.install(|| self.state.average.update(&self.state.model.net));
         self.state.step += 1;
         self.state.position += 1;
         self.state.loss_sum += loss;
@@ -663,5 +676,5 @@ impl Pass<'_> {
 }
 
 fn scale(gradient: &mut Net, factor: f32) {
-    param::each_mut(gradient, |_, _, values| pieces::each(values, |d| *d *= factor));
+    pieces::each(gradient, |d| *d *= factor);
 }

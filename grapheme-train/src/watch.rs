@@ -7,7 +7,7 @@ use grapheme_core::Topology;
 use ndarray::Array1;
 
 /// What makes figures of the errors of nodes. It may remember, in numbers that are kept with the training.
-pub trait NodeInstrument {
+pub trait NodeInstrument: Send {
     /// The figures of each graph, from the error of each node, 0 to 1.
     fn observe(&mut self, topology: &Topology, errors: &[f64]) -> Vec<NodeFigures>;
 

@@ -46,6 +46,9 @@ pub struct Dropout {
     pub isolation: f64,
 }
 
+/// Random numbers that are drawn side by side.
+const NUMBERS: usize = 8;
+
 /// The fork of an example's stream that the coin of isolation is drawn from: the number of no site.
 const COIN: u64 = u64::MAX;
 
@@ -55,10 +58,10 @@ impl Dropout {
         let (Some(DropoutKeys(streams)), true) = (pass.dropout, self.rate > 0.0 || self.isolation > 0.0) else {
             return;
         };
-        // Four values share one 64-bit number: sixteen bits each.
+        // Four values share one 64-bit number: sixteen bits each, low ones first.
         let threshold = (self.rate * 65_536.0).round().min(65_535.0);
         let scale = S::lit(65_536.0 / (65_536.0 - threshold));
-        let threshold = threshold as u64;
+        let threshold = threshold as u16;
         let width = x.ncols();
         let values = x.as_slice_mut().expect("activations are stored in row-major order");
         for (graph, stream) in streams.iter().enumerate().take(pass.topology.graphs()) {
@@ -70,11 +73,17 @@ impl Dropout {
             }
             let stream = stream.fork(self.site);
             crate::wide! {
-                for (i, group) in values.chunks_mut(4).enumerate() {
-                    let mut bits = stream.at(i as u64);
-                    for value in group {
-                        *value = if bits & 0xFFFF < threshold { S::zero() } else { *value * scale };
-                        bits >>= 16;
+                // Several numbers at a time, whose bits then stand side by side in registers.
+                for (first, group) in (0..).step_by(NUMBERS).zip(values.chunks_mut(4 * NUMBERS)) {
+                    let mut bits = [0u16; 4 * NUMBERS];
+                    for i in 0..NUMBERS {
+                        let number = stream.at(first + i as u64);
+                        for k in 0..4 {
+                            bits[4 * i + k] = (number >> (16 * k)) as u16;
+                        }
+                    }
+                    for (value, bits) in group.iter_mut().zip(bits) {
+                        *value = if bits < threshold { S::zero() } else { *value * scale };
                     }
                 }
             }

@@ -105,11 +105,28 @@ impl<S: Scalar> Layer<S> for GatedRound<S> {
 
 /// The rows `[before; h; after]`, n x 3d.
 fn gather<S: Scalar>(h: &Array2<S>, pass: Pass<'_, S>, distance: usize) -> Array2<S> {
-    let d = h.ncols();
-    let mut z = Array2::zeros((h.nrows(), 3 * d));
-    z.slice_mut(s![.., d..2 * d]).assign(h);
-    add_before(z.slice_mut(s![.., ..d]), h.view(), pass, distance);
-    add_after(z.slice_mut(s![.., 2 * d..]), h.view(), pass, distance);
+    let (n, d) = h.dim();
+    let topology = pass.topology;
+    let rows = h.as_slice().expect("activations are stored in row-major order");
+    let nothing = vec![S::zero(); d];
+    let row = |i: usize| &rows[i * d..(i + 1) * d];
+    let mut z = Vec::with_capacity(n * 3 * d);
+    for graph in 0..topology.graphs() {
+        let range = topology.range(graph);
+        for i in range.clone() {
+            let before = topology.is_chain() && i >= range.start + distance;
+            let after = topology.is_chain() && i + distance < range.end;
+            z.extend_from_slice(if before { row(i - distance) } else { &nothing });
+            z.extend_from_slice(row(i));
+            z.extend_from_slice(if after { row(i + distance) } else { &nothing });
+        }
+    }
+    let mut z = Array2::from_shape_vec((n, 3 * d), z).expect("every node is in one graph");
+    for (place, edge) in topology.incoming().as_slice().iter().enumerate() {
+        let (source, target, weight) = (edge.source as usize, edge.target as usize, pass.weight(place, edge));
+        z.slice_mut(s![target, ..d]).scaled_add(weight, &h.row(source));
+        z.slice_mut(s![source, 2 * d..]).scaled_add(weight, &h.row(target));
+    }
     z
 }
 

@@ -39,8 +39,9 @@ impl<S: Scalar> Linear<S> {
             return Err(ShapeError { layer: "linear", expected, found: [x.nrows(), x.ncols()] });
         }
         // The product adds onto the bias rows, which saves a pass over the output.
-        let mut y = Array2::zeros((x.nrows(), self.weight.ncols()));
-        y.rows_mut().into_iter().for_each(|mut row| row.assign(&self.bias));
+        let bias = self.bias.as_slice().expect("a parameter is stored in row-major order");
+        let mut y =
+            Array2::from_shape_vec((x.nrows(), bias.len()), bias.repeat(x.nrows())).expect("a bias for each row");
         add_product(y.view_mut(), x, self.weight.view());
         Ok(y)
     }

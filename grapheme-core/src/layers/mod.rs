@@ -244,7 +244,7 @@ impl<S> RoundCache<S> {
 }
 
 impl<S: Scalar> ParamTree<S> for Round<S> {
-    fn visit(&self, path: &mut Path, f: &mut Visitor<'_, S>) {
+    fn visit<'t>(&'t self, path: &mut Path, f: &mut Visitor<'_, 't, S>) {
         match self {
             Self::Gated(round) => round.visit(path, f),
             Self::Recurrent(round) => round.visit(path, f),
@@ -252,7 +252,7 @@ impl<S: Scalar> ParamTree<S> for Round<S> {
         }
     }
 
-    fn visit_mut(&mut self, path: &mut Path, f: &mut VisitorMut<'_, S>) {
+    fn visit_mut<'t>(&'t mut self, path: &mut Path, f: &mut VisitorMut<'_, 't, S>) {
         match self {
             Self::Gated(round) => round.visit_mut(path, f),
             Self::Recurrent(round) => round.visit_mut(path, f),
@@ -260,7 +260,7 @@ impl<S: Scalar> ParamTree<S> for Round<S> {
         }
     }
 
-    fn visit_pair(&mut self, other: &Self, path: &mut Path, f: &mut PairVisitor<'_, S>) {
+    fn visit_pair<'t>(&'t mut self, other: &'t Self, path: &mut Path, f: &mut PairVisitor<'_, 't, S>) {
         match (self, other) {
             (Self::Gated(round), Self::Gated(other)) => round.visit_pair(other, path, f),
             (Self::Recurrent(round), Self::Recurrent(other)) => round.visit_pair(other, path, f),
@@ -277,9 +277,10 @@ pub(crate) fn uniform<S: Scalar>(shape: (usize, usize), bound: f64, stream: &mut
 
 /// Adds the sum of the rows of `dy` to `db`: the gradient of a bias.
 pub(crate) fn add_row_sum<S: Scalar>(db: &mut ndarray::Array1<S>, dy: ndarray::ArrayView2<'_, S>) {
-    for row in dy.rows() {
-        *db += &row;
-    }
+    let (Some(db), Some(dy)) = (db.as_slice_mut(), dy.to_slice()) else {
+        unreachable!("biases and their gradients are stored in row-major order");
+    };
+    crate::wide!(dy.chunks_exact(db.len().max(1)).for_each(|row| db.iter_mut().zip(row).for_each(|(db, &d)| *db += d)));
 }
 
 /// The rows of a matrix in row-major order, as slices: what inner loops run over.

@@ -1,9 +1,10 @@
 //! Layer normalisation.
 
-use super::ShapeError;
+use super::{ShapeError, row_slices, row_slices_mut};
 use crate::param_tree;
 use crate::scalar::Scalar;
-use ndarray::{Array1, Array2, Zip};
+use crate::vector;
+use ndarray::{Array1, Array2};
 
 /// `y = gain * (x - mean) / sqrt(variance + 1e-5) + shift`, mean and variance over the features of each row
 /// (Ba, Kiros and Hinton, 2016).
@@ -31,8 +32,13 @@ impl<S: Scalar> NormCache<S> {
     /// The output of the forward pass again, so that layers above need not keep it.
     pub fn output(&self, norm: &LayerNorm<S>) -> Array2<S> {
         let mut y = self.unit.clone();
-        for mut row in y.rows_mut() {
-            Zip::from(&mut row).and(&norm.gain).and(&norm.shift).for_each(|y, &g, &s| *y = *y * g + s);
+        let (gain, shift) = norm.slices();
+        crate::wide! {
+            for row in row_slices_mut(&mut y) {
+                for ((y, &g), &s) in row.iter_mut().zip(gain).zip(shift) {
+                    *y = *y * g + s;
+                }
+            }
         }
         y
     }
@@ -44,6 +50,14 @@ impl<S: Scalar> LayerNorm<S> {
         Self { gain: Array1::ones(width), shift: Array1::zeros(width) }
     }
 
+    /// Gain and shift.
+    fn slices(&self) -> (&[S], &[S]) {
+        match (self.gain.as_slice(), self.shift.as_slice()) {
+            (Some(gain), Some(shift)) => (gain, shift),
+            _ => unreachable!("a parameter is stored in row-major order"),
+        }
+    }
+
     /// Normalised rows, and the cache.
     ///
     /// # Errors
@@ -53,18 +67,16 @@ impl<S: Scalar> LayerNorm<S> {
         ShapeError::check("layer norm", x, [x.nrows(), d])?;
         let count = S::lit(d as f64);
         let mut unit = x.to_owned();
-        let inverse_deviation = unit
-            .rows_mut()
-            .into_iter()
-            .map(|mut row| {
-                let mean = row.sum() / count;
-                row -= mean;
-                let variance = row.fold(S::zero(), |sum, &v| sum + v * v) / count;
-                let inverse = (variance + S::lit(1e-5)).sqrt().recip();
-                row *= inverse;
-                inverse
-            })
-            .collect();
+        let mut inverse_deviation = Vec::with_capacity(unit.nrows());
+        crate::wide! {
+            for row in row_slices_mut(&mut unit) {
+                let mean = vector::sum(row) / count;
+                row.iter_mut().for_each(|x| *x -= mean);
+                let inverse = (vector::dot(row, row) / count + S::lit(1e-5)).sqrt().recip();
+                row.iter_mut().for_each(|x| *x *= inverse);
+                inverse_deviation.push(inverse);
+            }
+        }
         let cache = NormCache { unit, inverse_deviation };
         Ok((cache.output(self), cache))
     }
@@ -72,21 +84,23 @@ impl<S: Scalar> LayerNorm<S> {
     /// `dx`; adds the parameters' gradient into `grad`.
     pub fn backward(&self, cache: &NormCache<S>, mut dy: Array2<S>, grad: &mut Self) -> Array2<S> {
         let count = S::lit(self.gain.len() as f64);
-        for ((mut row, unit), &inverse) in
-            dy.rows_mut().into_iter().zip(cache.unit.rows()).zip(&cache.inverse_deviation)
-        {
-            let (mut sum, mut dot) = (S::zero(), S::zero());
-            Zip::from(&mut row).and(&unit).and(&self.gain).and(&mut grad.gain).and(&mut grad.shift).for_each(
-                |dy, &u, &gain, dgain, dshift| {
+        let (gain, _) = self.slices();
+        let (Some(dgain), Some(dshift)) = (grad.gain.as_slice_mut(), grad.shift.as_slice_mut()) else {
+            unreachable!("a parameter is stored in row-major order");
+        };
+        crate::wide! {
+            let rows = row_slices_mut(&mut dy).zip(row_slices(&cache.unit)).zip(&cache.inverse_deviation);
+            for ((row, unit), &inverse) in rows {
+                for ((dy, &u), (&gain, (dgain, dshift))) in
+                    row.iter_mut().zip(unit).zip(gain.iter().zip(dgain.iter_mut().zip(dshift.iter_mut())))
+                {
                     *dgain += *dy * u;
                     *dshift += *dy;
                     *dy *= gain;
-                    sum += *dy;
-                    dot += *dy * u;
-                },
-            );
-            let (mean, slope) = (sum / count, dot / count);
-            Zip::from(&mut row).and(&unit).for_each(|dx, &u| *dx = (*dx - mean - u * slope) * inverse);
+                }
+                let (mean, slope) = (vector::sum(row) / count, vector::dot(row, unit) / count);
+                row.iter_mut().zip(unit).for_each(|(dx, &u)| *dx = (*dx - mean - u * slope) * inverse);
+            }
         }
         dy
     }

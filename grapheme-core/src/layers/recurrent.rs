@@ -4,13 +4,13 @@ mod steps;
 
 pub use steps::{Recurrence, Step, Way};
 
-use super::{Dropout, Layer, LayerNorm, Linear, NormCache, Pass, ShapeError, sigmoid, tanh, uniform};
+use super::{Dropout, Layer, LayerNorm, Linear, NormCache, Pass, ShapeError, row_slices, sigmoid, tanh, uniform};
 use crate::graph::Topology;
 use crate::param_tree;
 use crate::product::{add_product, transposed, write_product};
 use crate::random::Stream;
 use crate::scalar::Scalar;
-use ndarray::{Array2, Axis, concatenate, s};
+use ndarray::{Array2, s};
 
 /// `y = x + dropout([f; b] W + w)`: `f` is a long short-term memory that visits nodes in topological order, `b` one that
 /// visits them in reverse, both over `h = LayerNorm(x)` and d units wide (Hochreiter and Schmidhuber, 1997; on graphs the
@@ -63,7 +63,7 @@ impl<S: Scalar> Layer<S> for RecurrentRound<S> {
         let (h, norm) = self.norm.forward(&x)?;
         let (f, down) = self.down.forward(&h, Schedule::down(pass))?;
         let (b, up) = self.up.forward(&h, Schedule::up(pass))?;
-        let states = concatenate(Axis(1), &[f.view(), b.view()]).expect("both directions have n rows");
+        let states = side_by_side(&f, &b);
         let mut message = self.project.forward(states.view())?;
         self.dropout.apply(&mut message, pass);
         x += &message;
@@ -228,6 +228,17 @@ impl<S: Scalar> Lstm<S> {
     }
 }
 
+/// The rows `[a; b]`.
+fn side_by_side<S: Scalar>(a: &Array2<S>, b: &Array2<S>) -> Array2<S> {
+    let (n, d) = a.dim();
+    let mut both = Vec::with_capacity(2 * n * d);
+    for (a, b) in row_slices(a).zip(row_slices(b)) {
+        both.extend_from_slice(a);
+        both.extend_from_slice(b);
+    }
+    Array2::from_shape_vec((n, 2 * d), both).expect("both have n rows of d columns")
+}
+
 fn row<S>(x: &Array2<S>, i: usize) -> &[S] {
     let d = x.ncols();
     &x.as_slice().expect("states are stored in row-major order")[i * d..(i + 1) * d]
@@ -352,11 +363,11 @@ impl<S: Scalar> Schedule<S> {
     }
 
     fn to_visit_order(&self, x: &ndarray::ArrayBase<impl ndarray::Data<Elem = S>, ndarray::Ix2>) -> Array2<S> {
-        let mut y = Array2::zeros(x.dim());
-        for (mut row, &node) in y.rows_mut().into_iter().zip(&self.nodes) {
-            row.assign(&x.row(node as usize));
+        let mut y = Vec::with_capacity(x.len());
+        for &node in &self.nodes {
+            y.extend_from_slice(x.row(node as usize).to_slice().expect("features of a node stand side by side"));
         }
-        y
+        Array2::from_shape_vec(x.dim(), y).expect("every node is visited once")
     }
 
     fn to_node_order(&self, x: &Array2<S>) -> Array2<S> {

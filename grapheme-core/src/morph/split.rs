@@ -2,7 +2,7 @@
 
 use super::{Gate, GateCache, Gates, GatesGradient, MergeHistory, merge_targets};
 use crate::graph::Topology;
-use crate::layers::{LayerNorm, Linear, NormCache, ShapeError, gelu};
+use crate::layers::{LayerNorm, Linear, NormCache, ShapeError, gelu, row_slices, row_slices_mut};
 use crate::param_tree;
 use crate::random::Stream;
 use crate::scalar::Scalar;
@@ -76,7 +76,11 @@ impl<S: Scalar> Morph<S> {
             // An earlier morph may have left no node at all, and then slots have no first row.
             let slot = s![k.min(affine.nrows())..;self.read.len(), ..];
             let input = linear.forward(affine.slice(slot))?;
-            candidates.slice_mut(slot).zip_mut_with(&input, |c, &v| *c += gelu(v).0);
+            crate::wide! {
+                for (c, v) in row_slices_mut(&mut candidates).skip(k).step_by(self.read.len()).zip(row_slices(&input)) {
+                    c.iter_mut().zip(v).for_each(|(c, &v)| *c += gelu(v).0);
+                }
+            }
             read.push(input);
         }
         let targets = merge_targets(topology, self.read.len());
@@ -98,7 +102,11 @@ impl<S: Scalar> Morph<S> {
         let mut daffine = dc.clone();
         for (k, mut input) in read.into_iter().enumerate() {
             let slot = s![k.min(affine.nrows())..;self.read.len(), ..];
-            input.zip_mut_with(&dc.slice(slot), |v, &d| *v = d * gelu(*v).1);
+            crate::wide! {
+                for (v, d) in row_slices_mut(&mut input).zip(row_slices(&dc).skip(k).step_by(self.read.len())) {
+                    v.iter_mut().zip(d).for_each(|(v, &d)| *v = d * gelu(*v).1);
+                }
+            }
             let through = self.read[k].backward(affine.slice(slot), input.view(), &mut grad.read[k]);
             let mut rows = daffine.slice_mut(slot);
             rows += &through;

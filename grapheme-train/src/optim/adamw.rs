@@ -1,11 +1,10 @@
 //! AdamW.
 
-use super::pieces::{PIECE, shared};
+use super::pieces::{PIECE, spread};
 use super::{Flat, Optimiser, SettingError, require};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use grapheme_core::param::{self, each_pair};
 use grapheme_core::{ParamTree, Scalar, wide};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// What a person chooses about [`AdamW`].
@@ -39,7 +38,7 @@ impl Default for AdamWSettings {
 /// ```
 ///
 /// Blocks of two or more axes decay, embedding tables included; vectors and scalars (biases, norms, thresholds) do not.
-/// One fused pass over four contiguous slices a block, no allocation. The moments are kept flat ([`Flat`]) and saved
+/// One fused pass over four contiguous slices a block. The moments are kept flat ([`Flat`]) and saved
 /// under the names of the model's blocks.
 ///
 /// A moment that has faded below the smallest normal number is set to zero. Rows of an embedding table that are seldom
@@ -121,14 +120,18 @@ impl<S: Scalar, T: ParamTree<S>> Optimiser<S, T> for AdamW<S> {
         self.steps += 1;
         let coefficients = Coefficients::at(self.settings, self.steps, rate);
         let keep = S::lit(1.0 - rate * self.settings.decay);
-        let ((blocks, m), (_, v)) = (self.m.parts_mut(), self.v.parts_mut());
+        let ((blocks, mut m), (_, mut v)) = (self.m.parts_mut(), self.v.parts_mut());
         let mut blocks = blocks.iter();
+        let mut pieces = Vec::new();
         each_pair(model, gradient, |name, w, g| {
             let block = blocks.next().filter(|block| block.name == name && block.range.len() == w.len());
             let block = block.expect("the model has the shape that the optimiser was made for");
             let keep = if block.shape.len() >= 2 { keep } else { S::one() };
-            coefficients.apply(keep, w, g, &mut m[block.range.clone()], &mut v[block.range.clone()]);
+            let (m, v) = (m.split_off_mut(..w.len()), v.split_off_mut(..w.len()));
+            let moments = m.into_iter().zip(v).flat_map(|(m, v)| m.chunks_mut(PIECE).zip(v.chunks_mut(PIECE)));
+            pieces.extend(w.chunks_mut(PIECE).zip(g.chunks(PIECE)).zip(moments).map(|piece| (keep, piece)));
         });
+        spread(pieces, |(keep, ((w, g), (m, v)))| coefficients.apply(keep, w, g, m, v));
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) -> Result<(), CheckpointError> {
@@ -168,23 +171,23 @@ impl<S: Scalar> Coefficients<S> {
         }
     }
 
-    /// One block, by the threads of the pool that this is called on, if any.
     fn apply(&self, keep: S, w: &mut [S], g: &[S], m: &mut [S], v: &mut [S]) {
-        if shared(w.len()) {
-            let pieces = w.par_chunks_mut(PIECE).zip(g.par_chunks(PIECE));
-            let pieces = pieces.zip(m.par_chunks_mut(PIECE).zip(v.par_chunks_mut(PIECE)));
-            pieces.for_each(|((w, g), (m, v))| self.apply_piece(keep, w, g, m, v));
-        } else {
-            self.apply_piece(keep, w, g, m, v);
-        }
-    }
-
-    fn apply_piece(&self, keep: S, w: &mut [S], g: &[S], m: &mut [S], v: &mut [S]) {
+        /// Weights that are looked at together: about a row of a table.
+        const ROW: usize = 64;
         wide! {
-            for (((w, &g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
-                *m = normal_or_zero(self.beta1 * *m + self.rest1 * g);
-                *v = normal_or_zero(self.beta2 * *v + self.rest2 * g * g);
-                *w = keep * *w - self.pace * *m / (v.sqrt() * self.unbias + self.epsilon);
+            let moments = m.chunks_mut(ROW).zip(v.chunks_mut(ROW));
+            for ((w, g), (m, v)) in w.chunks_mut(ROW).zip(g.chunks(ROW)).zip(moments) {
+                // Without gradient and memory a weight only decays: rows of an embedding that no text has touched.
+                let is_still = |x: &[S]| x.iter().fold(true, |still, &x| still & (x == S::zero()));
+                if is_still(g) && is_still(m) && is_still(v) {
+                    w.iter_mut().for_each(|w| *w *= keep);
+                    continue;
+                }
+                for (((w, &g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
+                    *m = normal_or_zero(self.beta1 * *m + self.rest1 * g);
+                    *v = normal_or_zero(self.beta2 * *v + self.rest2 * g * g);
+                    *w = keep * *w - self.pace * *m / (v.sqrt() * self.unbias + self.epsilon);
+                }
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use super::{SettingError, pieces, require};
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use grapheme_core::param::each_pair;
 use grapheme_core::{ParamTree, Scalar};
 
 /// A running average of the weights (Polyak & Juditsky 1992, in its exponential form): `a += (1 - d_t) (w - a)`.
@@ -38,9 +37,7 @@ impl<T: Clone> Average<T> {
     {
         let t = self.updates as f64;
         let share = S::lit(1.0 - self.decay.min((1.0 + t) / (10.0 + t)));
-        each_pair(&mut self.weights, model, |_, average, w| {
-            pieces::each_pair(average, w, |a, w| *a += share * (w - *a));
-        });
+        pieces::each_pair(&mut self.weights, model, |a, w| *a += share * (w - *a));
         self.updates += 1;
     }
 

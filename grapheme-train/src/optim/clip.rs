@@ -1,8 +1,8 @@
 //! Clipping by global norm.
 
 use super::pieces;
-use grapheme_core::param::{each, each_mut};
-use grapheme_core::{ParamTree, Scalar};
+use grapheme_core::param::each;
+use grapheme_core::{ParamTree, Scalar, wide};
 
 /// The length of a gradient over all its blocks, or where it stopped being a number.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,38 +20,44 @@ pub enum GradientNorm {
 /// Scales `gradient` to the norm `limit` where it is longer (Pascanu, Mikolov & Bengio 2013), and tells the norm that it
 /// had before. A gradient that is not finite is left as it is: the caller refuses the step.
 ///
-/// The sum runs in `f64` and in a fixed order, so the answer does not depend on threads or on the vector width of the
-/// machine. `limit` must be positive; infinity only measures. One pass to read, one more to write where it clips.
+/// The sum runs in `f64`, over fixed pieces in a fixed order, so the answer does not depend on threads or on the vector width of
+/// the machine. `limit` must be positive; infinity only measures. One pass to read, one more to write where it clips.
 pub fn clip<S: Scalar>(gradient: &mut impl ParamTree<S>, limit: f64) -> GradientNorm {
-    let mut sum = 0.0;
-    let mut broken = None;
-    each(gradient, |name, _, values| {
-        sum += sum_of_squares(values);
-        if !sum.is_finite() && broken.is_none() {
-            broken = Some(name.to_owned());
-        }
-    });
-    if let Some(block) = broken {
-        return GradientNorm::NotFinite { block };
+    let norm = pieces::of_each(gradient, sum_of_squares).into_iter().sum::<f64>().sqrt();
+    if !norm.is_finite() {
+        return GradientNorm::NotFinite { block: first_not_finite(gradient) };
     }
-    let norm = f64::sqrt(sum);
     if norm > limit {
         let factor = S::lit(limit / norm);
-        each_mut(gradient, |_, _, values| pieces::each(values, |x| *x *= factor));
+        pieces::each(gradient, |x| *x *= factor);
     }
     GradientNorm::Finite(norm)
 }
 
+/// The block from which on the sum of squares is not finite.
+fn first_not_finite<S: Scalar>(gradient: &impl ParamTree<S>) -> String {
+    let (mut sum, mut block) = (0.0f64, String::new());
+    each(gradient, |name, _, values| {
+        if sum.is_finite() {
+            sum += sum_of_squares(values);
+            name.clone_into(&mut block);
+        }
+    });
+    block
+}
+
 /// Eight running sums instead of one: additions need not wait for each other, and the order is still fixed.
 fn sum_of_squares<S: Scalar>(values: &[S]) -> f64 {
-    let mut sums = [0.0; 8];
-    let (chunks, rest) = values.as_chunks::<8>();
-    for chunk in chunks {
-        for (sum, x) in sums.iter_mut().zip(chunk) {
-            *sum += x.widen() * x.widen();
+    wide!({
+        let mut sums = [0.0; 8];
+        let (chunks, rest) = values.as_chunks::<8>();
+        for chunk in chunks {
+            for (sum, x) in sums.iter_mut().zip(chunk) {
+                *sum += x.widen() * x.widen();
+            }
         }
-    }
-    sums.iter().sum::<f64>() + rest.iter().map(|x| x.widen() * x.widen()).sum::<f64>()
+        sums.iter().sum::<f64>() + rest.iter().map(|x| x.widen() * x.widen()).sum::<f64>()
+    })
 }
 
 #[cfg(test)]

@@ -54,23 +54,27 @@ impl<S: Scalar> Flat<S> {
 }
 
 impl<S: Scalar> ParamTree<S> for Flat<S> {
-    fn visit(&self, path: &mut Path, f: &mut Visitor<'_, S>) {
+    fn visit<'t>(&'t self, path: &mut Path, f: &mut Visitor<'_, 't, S>) {
         for block in &self.blocks {
             path.with(&block.name, |path| f(path.as_str(), &block.shape, &self.values[block.range.clone()]));
         }
     }
 
-    fn visit_mut(&mut self, path: &mut Path, f: &mut VisitorMut<'_, S>) {
-        for block in &self.blocks {
-            path.with(&block.name, |path| f(path.as_str(), &block.shape, &mut self.values[block.range.clone()]));
+    fn visit_mut<'t>(&'t mut self, path: &mut Path, f: &mut VisitorMut<'_, 't, S>) {
+        let Self { blocks, values } = self;
+        let mut rest = &mut values[..];
+        for block in blocks {
+            let values = rest.split_off_mut(..block.range.len()).expect("blocks lie one after another");
+            path.with(&block.name, |path| f(path.as_str(), &block.shape, values));
         }
     }
 
-    fn visit_pair(&mut self, other: &Self, path: &mut Path, f: &mut PairVisitor<'_, S>) {
-        for (block, there) in self.blocks.iter().zip(&other.blocks) {
-            let values = &mut self.values[block.range.clone()];
-            path.with(&block.name, |path| f(path.as_str(), values, &other.values[there.range.clone()]));
-        }
+    fn visit_pair<'t>(&'t mut self, other: &'t Self, path: &mut Path, f: &mut PairVisitor<'_, 't, S>) {
+        let mut others = other.blocks.iter();
+        self.visit_mut(path, &mut |name, _, values| {
+            let there = others.next().map_or(&[][..], |block| &other.values[block.range.clone()]);
+            f(name, values, there);
+        });
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Bordered {
     log_row_mass: Vec<f64>,
     log_column_mass: Vec<f64>,
     pub(super) total: f64,
+    /// Whether the problem is in `f64` itself.
+    pub(super) is_double: bool,
 }
 
 impl Bordered {
@@ -42,7 +44,8 @@ impl Bordered {
         column_mass.push(predicted);
         let log = |masses: &[f64]| masses.iter().map(|mass| mass.ln()).collect();
         let (log_row_mass, log_column_mass) = (log(&row_mass), log(&column_mass));
-        Self { band, cost, log_row_mass, log_column_mass, total: predicted + m as f64, row_mass, column_mass }
+        let (total, is_double) = (predicted + m as f64, size_of::<S>() == size_of::<f64>());
+        Self { band, cost, log_row_mass, log_column_mass, total, is_double, row_mass, column_mass }
     }
 
     /// The number of rows with the dummy, `n + 1`.
@@ -105,7 +108,7 @@ impl Bordered {
     }
 
     pub(super) fn zero_potentials(&self) -> Potentials {
-        Potentials { rows: vec![0.0; self.rows()], columns: vec![0.0; self.columns()] }
+        Potentials { rows: vec![0.0; self.rows()], columns: vec![0.0; self.columns()], iterations: Vec::new() }
     }
 
     /// One iteration, `f_i = -epsilon log sum_j b_j exp((g_j - C_ij) / epsilon)` and then

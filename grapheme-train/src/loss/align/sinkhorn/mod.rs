@@ -51,17 +51,17 @@ pub enum Differentiation {
     /// Of the equations that hold at convergence: one symmetric linear system. Wrong as far as the residual is from 0,
     /// so the iterations end in Newton steps, which solve the same system and square the residual.
     Implicit,
-    /// Of the iterations that were run, converged or not. Runs them once more and keeps the potentials of each:
-    /// `O((n + m) iterations)` memory.
+    /// Of the iterations that were run, converged or not. Keeps the potentials of each: `O((n + m) iterations)` memory.
     Unrolled,
 }
 
 /// Entropic optimal transport by alternating exact updates of the dual potentials in the log domain (Sinkhorn; Peyré
 /// and Cuturi, Computational optimal transport, 2019, section 4.4).
 ///
-/// Everything runs in `f64` whatever `S` is, because costs are divided by `epsilon`. An iteration is one pass over a kernel, two
-/// multiplications an entry, whose exponentials are taken again only when the potentials have moved far; a column whose sum
-/// underflows is summed in the log domain. `O(entries of the band)` time for an iteration.
+/// Sums and potentials are in `f64` whatever `S` is, because costs are divided by `epsilon`. An iteration is one pass over a
+/// kernel, two multiplications an entry, whose exponentials are taken again only when the potentials have moved far; a column
+/// whose sum underflows is summed in the log domain. The kernel of an `f32` problem is in `f32` as long as more is misplaced than
+/// its rounding could misplace. `O(entries of the band)` time for an iteration.
 ///
 /// The smaller `epsilon`, the closer to the cheapest assignment and the more iterations: about `cost / epsilon` of them
 /// where assignments compete. Annealing (`epsilon_t = max(epsilon, start decay^t)`) shortens that.
@@ -112,6 +112,17 @@ pub struct Potentials {
     pub rows: Vec<f64>,
     /// Of the targets and the dummy column, `m + 1`.
     pub columns: Vec<f64>,
+    /// The potentials after every iteration, those of rows and columns in turn, where the iterations are differentiated; else
+    /// nothing.
+    iterations: Vec<f64>,
+}
+
+impl Potentials {
+    /// Those of rows and columns after iteration `t`.
+    fn after(&self, t: usize) -> (&[f64], &[f64]) {
+        let both = self.rows.len() + self.columns.len();
+        self.iterations[t * both..(t + 1) * both].split_at(self.rows.len())
+    }
 }
 
 impl Sinkhorn {
@@ -143,18 +154,22 @@ impl Sinkhorn {
         annealed.max(self.epsilon)
     }
 
-    /// Runs the iterations and shows the potentials after each of them to `record`. Returns the number of iterations.
-    fn solve(&self, bordered: &Bordered, mut record: impl FnMut(&Potentials)) -> (usize, Potentials) {
+    /// Runs the iterations. Returns their number.
+    fn solve(&self, bordered: &Bordered) -> (usize, Potentials) {
+        let is_unrolled = self.differentiation == Differentiation::Unrolled;
         let mut potentials = bordered.zero_potentials();
         let mut sweeper = Sweeper::new(bordered);
-        let mut leap_below = if self.differentiation == Differentiation::Implicit { LEAP_BELOW } else { -1.0 };
+        let mut leap_below = if is_unrolled { -1.0 } else { LEAP_BELOW };
         let (mut has_leapt, mut just_leapt) = (false, false);
         let mut leapt_from: Option<(f64, Vec<f64>)> = None;
         for t in 0..self.max_iterations {
             // What was misplaced is known of the potentials before the sweep, if they came from a sweep at this
             // epsilon; the sweep only improves on them.
             let misplaced = sweeper.sweep(self.epsilon_at(t), &mut potentials);
-            record(&potentials);
+            if is_unrolled {
+                let Potentials { rows, columns, iterations } = &mut potentials;
+                iterations.extend(rows.iter().chain(&*columns));
+            }
             if t == 0 || self.epsilon_at(t - 1) > self.epsilon || std::mem::take(&mut just_leapt) {
                 continue;
             }
@@ -208,7 +223,7 @@ impl<S: Scalar> Aligner<S> for Sinkhorn {
             return Alignment::none(problem, Status::Infeasible);
         }
         let mut alignment = Alignment::none(problem, Status::Converged);
-        let (iterations, potentials) = self.solve(&bordered, |_| ());
+        let (iterations, potentials) = self.solve(&bordered);
         let plan = bordered.plan(self.epsilon, &potentials);
         let value = match self.value {
             Value::TransportCost => bordered.transport_cost(&plan),
@@ -239,7 +254,7 @@ impl<S: Scalar> Aligner<S> for Sinkhorn {
         }
         let mut parts = match self.differentiation {
             Differentiation::Implicit => implicit::vjp(self, &bordered, potentials, &plan, &dplan, dvalue),
-            Differentiation::Unrolled => unrolled::vjp(self, &bordered, &plan, dplan, dvalue),
+            Differentiation::Unrolled => unrolled::vjp(self, &bordered, potentials, &plan, dplan, dvalue),
         };
         if self.value == Value::TransportCost {
             parts.cost.iter_mut().zip(&plan).for_each(|(d, p)| *d += dvalue * p);

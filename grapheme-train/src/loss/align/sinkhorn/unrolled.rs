@@ -14,19 +14,18 @@ const MAX_EXPONENT: f64 = 80.0;
 pub(super) fn vjp(
     settings: &Sinkhorn,
     bordered: &Bordered,
+    last: &Potentials,
     plan: &[f64],
     mut dplan: Vec<f64>,
     dvalue: f64,
 ) -> BorderedGradient {
     let (rows, columns) = (bordered.rows(), bordered.columns());
-    let mut history = Vec::new();
-    let (_, last) = settings.solve(bordered, |potentials| history.push(potentials.clone()));
     let mut gradient =
         BorderedGradient { cost: vec![0.0; plan.len()], rows: vec![0.0; rows], columns: vec![0.0; columns] };
     let mut df = vec![0.0; rows];
     let mut dg = vec![0.0; columns];
     if settings.value == Value::Regularised {
-        dual_value(settings.epsilon, bordered, &last, dvalue, &mut dplan, &mut gradient);
+        dual_value(settings.epsilon, bordered, last, dvalue, &mut dplan, &mut gradient);
         df.iter_mut().zip(&bordered.row_mass).for_each(|(df, a)| *df = dvalue * a);
         dg.iter_mut().zip(&bordered.column_mass).for_each(|(dg, b)| *dg = dvalue * b);
     }
@@ -34,32 +33,35 @@ pub(super) fn vjp(
     let to = Pulled { df: &mut df, dg: &mut dg, gradient: &mut gradient };
     match &puller {
         Some(puller) => puller.pull_plan(settings.epsilon, plan, dplan, to),
-        None => pull_plan(settings.epsilon, bordered, &last, plan, &dplan, to),
+        None => pull_plan(settings.epsilon, bordered, last, plan, &dplan, to),
     }
-    let start = bordered.zero_potentials();
-    for t in (0..history.len()).rev() {
+    let start = vec![0.0; columns];
+    for t in (0..last.iterations.len() / (rows + columns)).rev() {
         let epsilon = settings.epsilon_at(t);
-        let before = if t == 0 { &start } else { &history[t - 1] };
-        let here = &history[t];
+        let (f, g) = last.after(t);
+        let g_before = if t == 0 { &start } else { last.after(t - 1).1 };
         let to = Pulled { df: &mut df, dg: &mut dg, gradient: &mut gradient };
-        if puller.as_mut().is_some_and(|puller| puller.pull(epsilon, &before.columns, here, to)) {
+        if puller.as_mut().is_some_and(|puller| puller.pull(epsilon, g_before, (f, g), to)) {
             continue;
         }
         // The same in the log domain: the readable reference, and what is left where a kernel does not reach.
-        each_entry(bordered, epsilon, &here.rows, &here.columns, |i, j, slot, exponential| {
+        each_entry(bordered, epsilon, f, g, |i, j, slot, exponential| {
             let share = bordered.row_mass[i] * exponential * dg[j];
             df[i] -= share;
             gradient.cost[slot] += share;
             gradient.rows[i] -= epsilon * exponential * dg[j];
         });
         dg.fill(0.0);
-        each_entry(bordered, epsilon, &here.rows, &before.columns, |i, j, slot, exponential| {
+        each_entry(bordered, epsilon, f, g_before, |i, j, slot, exponential| {
             let share = bordered.column_mass[j] * exponential * df[i];
             dg[j] -= share;
             gradient.cost[slot] += share;
             gradient.columns[j] -= epsilon * exponential * df[i];
         });
         df.fill(0.0);
+    }
+    if let Some(puller) = &mut puller {
+        puller.settle(&mut gradient.cost);
     }
     gradient
 }
