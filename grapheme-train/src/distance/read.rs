@@ -99,7 +99,8 @@ pub fn graph(json: &str, otherwise: Direction) -> Result<LabelledGraph, ReadErro
     if value.get("nodes").is_some() {
         return Ok(LabelledGraph::from_graphemes(&GraphemeGraph::from_json(json)?));
     }
-    Ok(PlainGraph::deserialize(value)?.build(otherwise)?)
+    // From the text again, whose errors know their line.
+    Ok(serde_json::from_str::<PlainGraph>(json)?.build(otherwise)?)
 }
 
 /// Reads pairs, one a line: `{"a": graph, "b": graph, "ged": distance, "at_most": bound}`, the last two optional. Empty lines

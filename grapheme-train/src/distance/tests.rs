@@ -330,3 +330,13 @@ fn a_picture_shows_every_node_edge_and_partner() {
     let apart = Matching::new(vec![None; many.nodes()]).unwrap();
     assert!(picture::draw(&many, &a, &apart, 0).is_err());
 }
+
+#[test]
+fn what_is_no_graph_is_refused_with_its_line() {
+    for json in
+        ["{\"labels\": [],\n\"edges\": [{}]}", "{\"labels\": [],\n\"edges\": [[0]]}", "{\n\"labels\": 1}", "{\n"]
+    {
+        let error = read::graph(json, Direction::Directed).unwrap_err().to_string();
+        assert!(error.contains("line 2 "), "{error}");
+    }
+}
