@@ -202,6 +202,7 @@ impl<S: Scalar> Correction<S> {
 mod tests {
     use super::super::attention::{neighbourhood_links, time_links};
     use super::*;
+    use crate::spectral::proved;
     use grapheme_core::check::NumericGradient;
     use grapheme_core::param;
     use rand::RngExt;
@@ -255,13 +256,7 @@ mod tests {
             for (name, d) in NAMES.into_iter().zip(inputs) {
                 found.insert(name.to_owned(), d.as_standard_layout().iter().copied().collect());
             }
-            let report = numeric.compare(1e-6, |name| &found[name]);
-            assert!(report.passed() && report.blocks.iter().all(|block| block.checked > 0), "{top:?}\n{report}");
-            for name in found.keys() {
-                let mut wrong = found.clone();
-                wrong.get_mut(name).unwrap().iter_mut().for_each(|d| *d *= 1.01);
-                assert!(!numeric.compare(1e-6, |name| &wrong[name]).passed(), "a fault in {name} passes");
-            }
+            proved(&numeric, &found, &format!("{top:?}"));
         }
     }
 

@@ -10,6 +10,9 @@ use std::time::Duration;
 /// Names under which Chromium is installed.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
+/// What both probes below begin with.
+const TOOLS: &str = include_str!("probe_tools.js");
+
 /// What is done to the page, and what must come of it.
 const PROBE: &str = include_str!("probe.js");
 
@@ -29,6 +32,11 @@ fn browse(browser: &str, sandbox: &Sandbox, args: &[&str]) -> Output {
     command.args(["--disable-component-update", "--disable-sync", "--enable-logging=stderr", "--v=0"]);
     command.arg(format!("--user-data-dir={}", sandbox.path("profile").display())).args(args);
     command.output().unwrap()
+}
+
+/// A probe with its tools, once the page has drawn itself.
+fn probing(probe: &str) -> String {
+    format!("setTimeout(() => {{\n{TOOLS}{probe}\n}}, 300);")
 }
 
 /// The first browser that is there; none is said.
@@ -90,7 +98,7 @@ fn the_page_works_in_a_browser() {
     let page = fs::read_to_string(sandbox.path("run/report.html")).unwrap();
     let probed = page.replace(
         "</body>",
-        &format!("<script>document.body.dataset.asked = {line};{PROBE}</script></body>", line = line["input"]),
+        &format!("<script>document.body.dataset.asked = {};{}</script></body>", line["input"], probing(PROBE)),
     );
     sandbox.write("probed.html", probed);
     works(browser, &sandbox);
@@ -108,7 +116,7 @@ fn the_page_of_a_field_works_in_a_browser() {
     sandbox.train(&["--out", "words"]).succeeds();
     sandbox.run("dashboard", &["run", "--beside", "words"]).fails_with(&["--beside", "wave fields"]);
     let Some(browser) = installed() else { return };
-    sandbox.write("probed.html", page.replace("</body>", &format!("<script>{FIELD_PROBE}</script></body>")));
+    sandbox.write("probed.html", page.replace("</body>", &format!("<script>{}</script></body>", probing(FIELD_PROBE))));
     works(browser, &sandbox);
     is_drawn(browser, &sandbox);
 }

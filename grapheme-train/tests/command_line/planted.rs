@@ -24,19 +24,23 @@ const SPOILT: u64 = 11;
 /// Changes the weights of a block, whose name and last dimension are given.
 type Spoil<'a> = &'a dyn Fn(&str, usize, &mut [f32]);
 
-/// What doctor says of a training of these rounds under media that was spoilt after an epoch.
-fn diagnosed(rounds: &[RoundKind], media: &Value, spoil: Spoil<'_>) -> Vec<Value> {
-    let sandbox = Sandbox::new();
-    let wishes = Wishes {
+/// An epoch of a small network, without anything random but its weights and the order of examples.
+fn one_epoch() -> Wishes {
+    Wishes {
         preset: Preset::Tiny,
         width: Some(16),
         dropout: Some(0.0),
         isolation: Some(0.0),
         epochs: Some(1),
-        // A low rate leaves the fault where it was planted.
-        rate: 1e-4,
         ..Wishes::default()
-    };
+    }
+}
+
+/// What doctor says of a training of these rounds under media that was spoilt after an epoch.
+fn diagnosed(rounds: &[RoundKind], media: &Value, spoil: Spoil<'_>) -> Vec<Value> {
+    let sandbox = Sandbox::new();
+    // A low rate leaves the fault where it was planted.
+    let wishes = Wishes { rate: 1e-4, ..one_epoch() };
     let source = Source::Folder(sandbox.path("data"));
     let mut members = prepare_members(&source, BadLines::Stop, wishes, 1, 1).unwrap();
     members[0].config.model.network.stages[0].rounds = rounds.to_vec();
@@ -66,16 +70,7 @@ fn a_step_that_is_not_finite_is_named_by_its_layer_and_left_out_on_request() {
     let code = GraphBatch::from_texts(&["e"]).unwrap().codes()[1];
     let prepare = |on_nan| {
         let sandbox = Sandbox::new();
-        let wishes = Wishes {
-            preset: Preset::Tiny,
-            width: Some(16),
-            dropout: Some(0.0),
-            isolation: Some(0.0),
-            epochs: Some(1),
-            batch: Some(4),
-            on_nan,
-            ..Wishes::default()
-        };
+        let wishes = Wishes { batch: Some(4), on_nan, ..one_epoch() };
         let members = prepare_members(&Source::Folder(sandbox.path("data")), BadLines::Stop, wishes, 1, 1).unwrap();
         job::begin(&sandbox.path("run"), members, Existing::Refuse).unwrap();
         sandbox.resume("run").succeeds();

@@ -28,7 +28,7 @@ pub struct LearnedSettings {
 
 impl Default for LearnedSettings {
     fn default() -> Self {
-        Self { lags: vec![4, 8, 16, 32], neighbourhood: 4, components: 32, delays: vec![1, 4], slots: 500, passes: 10 }
+        Self { lags: vec![16, 32], neighbourhood: 4, components: 32, delays: vec![1, 4], slots: 500, passes: 10 }
     }
 }
 

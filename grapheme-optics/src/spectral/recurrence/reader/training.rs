@@ -245,6 +245,7 @@ impl Descent {
 mod tests {
     use super::super::super::super::History;
     use super::*;
+    use crate::spectral::proved;
     use grapheme_core::check::NumericGradient;
     use std::collections::BTreeMap;
 
@@ -277,13 +278,7 @@ mod tests {
         );
         let mut found = BTreeMap::new();
         param::each(&grad, |name, _, values| drop(found.insert(name.to_owned(), values.to_vec())));
-        let report = numeric.compare(1e-6, |name| &found[name]);
-        assert!(report.passed() && report.blocks.iter().all(|block| block.checked > 0), "{report}");
-        for name in found.keys() {
-            let mut wrong = found.clone();
-            wrong.get_mut(name).unwrap().iter_mut().for_each(|d| *d *= 1.01);
-            assert!(!numeric.compare(1e-6, |name| &wrong[name]).passed(), "a fault in {name} passes");
-        }
+        proved(&numeric, &found, "the reader");
     }
 
     #[test]

@@ -85,6 +85,28 @@ function choice(key, label, names, show) {
   return select;
 }
 
+// Lets a person point at the cells of a grid that `node` shows, or walk over them by arrow keys, from the last of the first row;
+// `tell(column, row, x, y)` says what stands there.
+function overGrid(node, columns, rows, tell) {
+  let [column, row] = [columns - 1, 0];
+  node.addEventListener("mousemove", event => {
+    const box = node.getBoundingClientRect();
+    column = clamp(Math.floor((event.clientX - box.left) / box.width * columns), 0, columns - 1);
+    row = clamp(Math.floor((event.clientY - box.top) / box.height * rows), 0, rows - 1);
+    tell(column, row, event.clientX, event.clientY);
+  });
+  node.addEventListener("mouseleave", hush);
+  node.addEventListener("blur", hush);
+  node.addEventListener("keydown", event => {
+    const move = direction(event);
+    if (!move) return;
+    column = clamp(column + move[0], 0, columns - 1);
+    row = clamp(row + move[1], 0, rows - 1);
+    const box = node.getBoundingClientRect();
+    tell(column, row, box.left + (column + .5) / columns * box.width, box.top + (row + .5) / rows * box.height);
+  });
+}
+
 // Names and values under the name of a run.
 function facts(run) {
   return el("dl", { class: "facts" }, ...run.facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));

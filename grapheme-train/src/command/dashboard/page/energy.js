@@ -20,8 +20,7 @@ function drawMap(run, figure, span, key) {
     image.data.set([...shade(high > low ? (value - low) / (high - low) : .5), 255], 4 * ((rows - 1 - b) * columns + x));
   }));
   context.putImageData(image, 0, 0);
-  let [column, row] = [columns - 1, 0];
-  const tell = (px, py) => {
+  overGrid(canvas, columns, rows, (column, row, px, py) => {
     const b = rows - 1 - row, [from, to] = map.steps[column];
     const lines = [`step ${from === to ? from : `${from} to ${to}`}, boundary ${b}, above ${run.layers[b]}`];
     for (const other of map.figures) {
@@ -29,22 +28,6 @@ function drawMap(run, figure, span, key) {
       if (value !== null) lines.push(`${other.name} ${number(other.log ? Math.pow(10, value) : value)}${other.unit}`);
     }
     say(lines.join("\n"), px, py);
-  };
-  canvas.addEventListener("mousemove", event => {
-    const box = canvas.getBoundingClientRect();
-    column = clamp(Math.floor((event.clientX - box.left) / box.width * columns), 0, columns - 1);
-    row = clamp(Math.floor((event.clientY - box.top) / box.height * rows), 0, rows - 1);
-    tell(event.clientX, event.clientY);
-  });
-  canvas.addEventListener("mouseleave", hush);
-  canvas.addEventListener("blur", hush);
-  canvas.addEventListener("keydown", event => {
-    const move = direction(event);
-    if (!move) return;
-    column = clamp(column + move[0], 0, columns - 1);
-    row = clamp(row + move[1], 0, rows - 1);
-    const box = canvas.getBoundingClientRect();
-    tell(box.left + (column + .5) / columns * box.width, box.top + (row + .5) / rows * box.height);
   });
   const ticks = Math.min(columns, 5), at = i => map.steps[Math.round(i * (columns - 1) / Math.max(1, ticks - 1))][1];
   const labels = [...Array(rows).keys()].reverse().map(b => el("span", { title: run.layers[b] }, el("span", { class: "layer" }, run.layers[b]), el("b", {}, String(b))));

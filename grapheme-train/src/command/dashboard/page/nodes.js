@@ -16,28 +16,11 @@ function drawNodes(map, key) {
     "aria-label": `error of each node over steps; arrow keys move and tell the numbers` });
   for (const [look, nodes] of map.breakdowns) for (const node of nodes)
     over.append(svg("path", { class: "broken", d: `M${look + .5} ${node + .1}v.8` }));
-  let [column, row] = [columns - 1, 0];
-  const tell = (x, y) => {
+  overGrid(over, columns, rows, (column, row, x, y) => {
     const events = map.breakdowns.filter(([look, nodes]) => look === column && nodes.includes(row));
     say([`step ${map.steps[column]}, node ${map.nodes[row]}`, `error ${number(map.errors[column][row])}`,
       `energy of the gradient over the graph ${number(map.energies[column])}`,
       ...events.map(([, nodes, released]) => `broke down: ${nodes.map(node => map.nodes[node]).join(" ")}, ${number(released)} released`)].join("\n"), x, y);
-  };
-  over.addEventListener("mousemove", event => {
-    const box = over.getBoundingClientRect();
-    column = clamp(Math.floor((event.clientX - box.left) / box.width * columns), 0, columns - 1);
-    row = clamp(Math.floor((event.clientY - box.top) / box.height * rows), 0, rows - 1);
-    tell(event.clientX, event.clientY);
-  });
-  over.addEventListener("mouseleave", hush);
-  over.addEventListener("blur", hush);
-  over.addEventListener("keydown", event => {
-    const move = direction(event);
-    if (!move) return;
-    column = clamp(column + move[0], 0, columns - 1);
-    row = clamp(row + move[1], 0, rows - 1);
-    const box = over.getBoundingClientRect();
-    tell(box.left + (column + .5) / columns * box.width, box.top + (row + .5) / rows * box.height);
   });
   const ticks = Math.min(columns, 5), at = i => map.steps[Math.round(i * (columns - 1) / Math.max(1, ticks - 1))];
   return el("div", {}, el("div", { class: "map nodes" }, el("div", { class: "rows" }, ...map.nodes.map(name => el("span", {}, name))),
