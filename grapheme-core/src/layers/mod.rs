@@ -23,7 +23,7 @@ pub use norm::{LayerNorm, NormCache};
 pub use recurrent::{Lstm, Recurrence, RecurrentCache, RecurrentRound, Step, Way};
 
 use crate::graph::{Edge, Topology};
-use crate::morph::{EdgeCache, EdgeError, EdgeMorph, MergeHistory, Plan, Wiring};
+use crate::morph::{EdgeCache, EdgeError, EdgeMorph, Plan, Wiring};
 use crate::param::{PairVisitor, ParamTree, Path, Visitor, VisitorMut};
 use crate::random::Stream;
 use crate::scalar::Scalar;
@@ -228,11 +228,6 @@ impl<S> RoundCache<S> {
     /// The choices of a round that rewrites edges.
     pub fn plan(&self) -> Option<&Plan> {
         self.edges().map(|cache| &cache.plan)
-    }
-
-    /// From the candidates of such a round to the edges that are there.
-    pub fn edge_history(&self) -> Option<&MergeHistory<S>> {
-        self.edges().map(|cache| &cache.history)
     }
 
     fn edges(&self) -> Option<&EdgeCache<S>> {

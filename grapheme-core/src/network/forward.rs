@@ -219,16 +219,6 @@ impl<'a, S: Scalar> Trace<'a, S> {
         stages.chain(self.closed.realised.as_ref().map(|(_, realised)| &realised.history))
     }
 
-    /// The histories of the edges: for each rewriting, from its candidates to the edges that were there afterwards, and for
-    /// each merge, from the edges of before to those that they were added up to.
-    pub fn edge_histories(&self) -> impl Iterator<Item = &MergeHistory<S>> {
-        let stages = self.opened.stages.iter().flat_map(|stage| {
-            let rewired = stage.rounds.iter().filter_map(RoundCache::edge_history);
-            rewired.chain(stage.realised.as_ref().map(|(_, realised)| &realised.edges))
-        });
-        stages.chain(self.closed.realised.as_ref().map(|(_, realised)| &realised.edges))
-    }
-
     /// All histories composed, from the first split to the last closing: which nodes of the batch made each output node.
     /// Layers between morphs are passed over.
     ///

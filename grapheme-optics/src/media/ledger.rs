@@ -41,11 +41,6 @@ impl Ledger {
             + (-self.arrived).max(0.0);
         if from == to { 0.0 } else { (from - to).abs() / from.max(to) }
     }
-
-    /// Energy behind the medium over energy before it; 1 where nothing came.
-    pub fn transmission(&self) -> f64 {
-        if self.incoming > 0.0 { (self.outgoing + self.quadrature) / self.incoming } else { 1.0 }
-    }
 }
 
 impl AddAssign for Ledger {
