@@ -67,6 +67,22 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     }
 }
 
+/// Refuses a path that no file can be written to, because a folder stands there or its own folder is none: before the work
+/// that the file is for is done.
+///
+/// # Errors
+/// [`FileError`].
+pub fn place(path: &Path) -> Result<(), FileError> {
+    let folder = folder_of(path);
+    let refused = match fs::metadata(folder) {
+        _ if path.is_dir() => ErrorKind::IsADirectory.into(),
+        Ok(found) if !found.is_dir() => ErrorKind::NotADirectory.into(),
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    Err(FileError::of("write", path)(refused))
+}
+
 /// Reads a whole file.
 ///
 /// # Errors
@@ -80,11 +96,15 @@ fn flush_folder_of(path: &Path) -> Result<(), FileError> {
     if !cfg!(unix) {
         return Ok(());
     }
-    let folder = match path.parent() {
+    let folder = folder_of(path);
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::of("flush", folder))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::of("flush", folder))
+    }
 }
 
 fn cure(kind: ErrorKind) -> &'static str {
@@ -122,6 +142,20 @@ mod tests {
         replace(&path, b"2").unwrap();
         assert_eq!(read(&path).unwrap(), b"2");
         assert_eq!(names(folder.path()), ["model"]);
+    }
+
+    #[test]
+    fn a_path_without_a_place_is_refused_before_anything_is_written() {
+        let folder = tempdir().unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        place(&folder.path().join("new")).unwrap();
+        place(&folder.path().join("file")).unwrap();
+        place(Path::new("new")).unwrap();
+        for (path, cure) in [("none/new", "check the path"), ("file/new", "choose another"), ("", "choose another")] {
+            let error = place(&folder.path().join(path)).unwrap_err().to_string();
+            assert!(error.contains(cure), "{path}: {error}");
+        }
+        assert_eq!(names(folder.path()), ["file"]);
     }
 
     #[cfg(unix)]

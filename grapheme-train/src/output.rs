@@ -6,6 +6,7 @@ use crate::file::FileError;
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
+use thiserror::Error;
 
 /// Writes to standard output.
 ///
@@ -21,10 +22,24 @@ pub fn tell(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
+/// A job that ended because a signal asked it to.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("stopped by {}: {kept}", if *.signal == 2 { "Ctrl-C".to_owned() } else { format!("signal {signal}") })]
+pub struct Interrupted {
+    /// The number of the signal.
+    pub signal: u8,
+    /// What is kept of it, and how to go on.
+    pub kept: String,
+}
+
 /// How a command ends: an error is told in one line, with its cause. Whoever stopped reading the output has heard enough,
-/// which is no error.
+/// which is no error; a job that was asked to end has 128 more than the signal as its exit code, as is the custom.
 pub fn conclude(outcome: anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
+    if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+        tell(&interrupted.to_string());
+        return ExitCode::from(128 + interrupted.signal);
+    }
     if error.downcast_ref::<FileError>().is_some_and(|refused| refused.error.kind() == ErrorKind::BrokenPipe) {
         return ExitCode::SUCCESS;
     }

@@ -38,7 +38,7 @@ pub struct Wishes {
     #[arg(long, value_parser = at_least_one(256))]
     pub slots: Option<usize>,
     /// Half width of the band of the assignment, for very long texts [default: every pair]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub window: Option<usize>,
     /// Morphs in a row, among which the rounds of the preset are shared out; the nodes of each are made of those of the one
     /// before. For research: so far more than one costs accuracy

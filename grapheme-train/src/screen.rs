@@ -1,7 +1,7 @@
 //! Training as seen by a person.
 
 use crate::event::{DevFigures, Event, Listener, StopReason};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,8 @@ enum Output {
 impl Screen {
     /// A bar where standard error is a terminal that can show one, lines elsewhere.
     pub fn new() -> Self {
-        let bar = ProgressBar::new(0);
+        // However training ends, what is said next begins on a line of its own.
+        let bar = ProgressBar::new(0).with_finish(ProgressFinish::AndClear);
         if bar.is_hidden() { Self::plain(io::stderr()) } else { Self::with(Output::Bar(bar.with_style(style()))) }
     }
 

@@ -96,6 +96,12 @@ pub enum TrainError {
         /// Where it began.
         origin: Origin,
     },
+    /// It was asked to stop, and the last checkpoint holds all that was done.
+    #[error("stopped after step {step}, as it was asked to; the last checkpoint holds all of it")]
+    Stopped {
+        /// Steps taken in all.
+        step: u64,
+    },
     /// The state belongs to other settings.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -160,6 +166,7 @@ pub struct Trainer<'a, O = Vacuum> {
     schedule: Schedule,
     lanes: Lanes<Net>,
     checkpoint_interval: Duration,
+    stop: Box<dyn Fn() -> bool + Send>,
     state: State,
     watch: Option<Watch<'a>>,
     media: O,
@@ -249,6 +256,7 @@ impl<'a> Trainer<'a> {
             schedule,
             lanes,
             checkpoint_interval,
+            stop: Box::new(|| false),
             state,
             watch: None,
             media,
@@ -283,6 +291,7 @@ impl<'a> Trainer<'a> {
             schedule,
             lanes,
             checkpoint_interval,
+            stop,
             state,
             watch,
             ..
@@ -298,6 +307,7 @@ impl<'a> Trainer<'a> {
             schedule,
             lanes,
             checkpoint_interval,
+            stop,
             state,
             watch,
             media,
@@ -310,6 +320,11 @@ impl<O: Media<f32>> Trainer<'_, O> {
     /// part in the result.
     pub fn checkpoint_every(&mut self, interval: Duration) {
         self.checkpoint_interval = interval;
+    }
+
+    /// Asks `asked` after every step whether to stop, which is [`TrainError::Stopped`] and leaves a checkpoint to go on from.
+    pub fn stop_when(&mut self, asked: impl Fn() -> bool + Send + 'static) {
+        self.stop = Box::new(asked);
     }
 
     /// The number of scalars in the model.
@@ -395,10 +410,14 @@ impl<O: Media<f32>> Trainer<'_, O> {
                     emit(Event::Nodes { step: self.state.step, examples }, &mut log);
                 }
                 let within = self.state.position < self.steps_per_epoch();
-                if within && checkpointed.elapsed() >= self.checkpoint_interval {
+                let stops = within && (self.stop)();
+                if within && (stops || checkpointed.elapsed() >= self.checkpoint_interval) {
                     self.save(run, &mut log, false)?;
                     emit(self.checkpoint_event(false), &mut log);
                     checkpointed = Instant::now();
+                }
+                if stops {
+                    return Err(TrainError::Stopped { step: self.state.step });
                 }
             }
             let best = self.end_epoch(&mut |event| emit(event, &mut log))?;
@@ -406,6 +425,9 @@ impl<O: Media<f32>> Trainer<'_, O> {
             self.save(run, &mut log, best)?;
             emit(self.checkpoint_event(best), &mut log);
             checkpointed = Instant::now();
+            if self.over().is_none() && (self.stop)() {
+                return Err(TrainError::Stopped { step: self.state.step });
+            }
         };
         let (epochs, steps) = (self.state.epoch as u64, self.state.step);
         emit(Event::Finished { epochs, steps, reason }, &mut log);

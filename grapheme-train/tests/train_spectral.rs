@@ -53,20 +53,6 @@ fn it_trains_scores_and_draws_and_does_the_same_again() {
 }
 
 #[test]
-fn what_cannot_be_predicted_is_refused_and_nothing_is_written() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("new");
-    for wrong in
-        [&["--rate", "nan"][..], &["--pattern", "obstacle", "--size", "4"], &["--size", "512", "--frames", "100000"]]
-    {
-        let output = run(&[&["--out", out.to_str().unwrap()], wrong].concat());
-        assert!(!output.status.success() && output.stdout.is_empty() && !out.exists(), "{wrong:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: "));
-    }
-    assert!(String::from_utf8_lossy(&run(&["--pattern", "cat"]).stderr).contains("double_slit"));
-}
-
-#[test]
 fn a_training_that_is_killed_goes_on_to_the_same_bits_and_what_it_learned_is_used_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);

@@ -1,16 +1,18 @@
 //! Trains and scores one model, or a set, for every language of a folder.
 
 use crate::command::CommandLine;
+use crate::command::interrupt::Interrupt;
 use crate::data::{BadLines, Example, Loader, Split, two_columns};
 use crate::distillation::Distillation;
 use crate::ensemble::Ensemble;
 use crate::event::Event;
-use crate::file;
+use crate::file::{self, FileError};
 use crate::job::{self, Existing};
 use crate::lanes::Lanes;
 use crate::memory;
 use crate::output::{print, tell};
 use crate::prepare::{Source, Wishes, prepare_members};
+use crate::trainer::TrainError;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{ArgMatches, Parser};
 use grapheme_core::{Stream, param};
@@ -116,7 +118,6 @@ impl Cli {
         let settings = self.settings();
         // Before hours of training, whether there is something to hold it against.
         let baseline = self.against.as_ref().map(|path| self.baseline(path, &settings, &languages)).transpose()?;
-        std::fs::create_dir_all(&self.out).with_context(|| format!("cannot create {}", self.out.display()))?;
         let mut results: Results = if file.exists() {
             serde_json::from_slice(&file::read(&file)?)
                 .with_context(|| format!("{}: restore the file, or delete it to begin again", file.display()))?
@@ -128,13 +129,22 @@ impl Cli {
             let of = |language: &String| Some(results.get(&settings)?.get(language)?.len());
             languages.iter().filter_map(of).sum::<usize>()
         };
+        let interrupt = Interrupt::listen()?;
+        let stopped = || interrupt.stopped("what was done is kept; the same command goes on from there");
         for &seed in &self.seeds {
             for language in &languages {
                 let known = results.entry(settings.clone()).or_default().entry(language.clone()).or_default();
                 if known.contains_key(&seed) {
                     continue;
                 }
-                let outcome = self.learn(language, seed, &settings)?;
+                if interrupt.heard() {
+                    return Err(stopped());
+                }
+                let outcome = self.learn(language, seed, &settings, &interrupt);
+                let outcome = outcome.map_err(|error| match error.downcast_ref() {
+                    Some(TrainError::Stopped { .. }) => stopped(),
+                    _ => error,
+                })?;
                 let line = format!("{language}, seed {seed}: WER {:.2} in {:.0} s", outcome.wer, outcome.seconds);
                 known.insert(seed, outcome);
                 let mut json = serde_json::to_vec_pretty(&results)?;
@@ -143,6 +153,7 @@ impl Cli {
                 tell(&format!("{line}; {} of {total} done", done(&results)));
             }
         }
+        drop(interrupt);
         let results = &results[&settings];
         if self.json {
             print(&(serde_json::to_string(results)? + "\n"))?;
@@ -200,7 +211,7 @@ impl Cli {
 
     fn languages(&self) -> Result<Vec<String>> {
         let folder = &self.data;
-        let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        let entries = std::fs::read_dir(folder).map_err(FileError::of("read", folder))?;
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let mut found: Vec<String> =
             names.filter_map(|name| name.strip_suffix("_train.tsv").map(str::to_owned)).collect();
@@ -217,7 +228,7 @@ impl Cli {
         Ok(self.languages.clone())
     }
 
-    fn learn(&self, language: &str, seed: u64, settings: &str) -> Result<Outcome> {
+    fn learn(&self, language: &str, seed: u64, settings: &str, interrupt: &Interrupt) -> Result<Outcome> {
         let path = |split: &str| self.data.join(format!("{language}_{split}.tsv"));
         let out = self.out.join(settings).join(format!("{language}-{seed}"));
         let mut train = path("train");
@@ -232,10 +243,10 @@ impl Cli {
             file::replace(&train, rows.as_bytes())?;
         }
         if self.student {
-            self.teach(&mut train, &out, language, seed)?;
+            self.teach(&mut train, &out, language, seed, interrupt)?;
         }
         let members = if self.student { 1 } else { self.members };
-        let (model, dev, seconds) = self.train(train, path("dev"), &out, seed, members)?;
+        let (model, dev, seconds) = self.train(train, path("dev"), &out, seed, members, interrupt)?;
         let lanes = Lanes::new(usize::from(self.threads))?;
         let dev = dev.examples();
         let evaluation = model.evaluate(dev, &lanes)?;
@@ -257,6 +268,7 @@ impl Cli {
         out: &Path,
         seed: u64,
         members: u16,
+        interrupt: &Interrupt,
     ) -> Result<(Ensemble, Split, f64)> {
         let started = Instant::now();
         let threads = usize::from(self.threads);
@@ -266,22 +278,24 @@ impl Cli {
         } else {
             let source = Source::Files { train, dev };
             let members = prepare_members(&source, BadLines::Stop, self.wishes, seed, usize::from(members))?;
+            // Whatever is refused is refused before there is a run to go on with.
+            members.iter().try_for_each(|member| job::trainer(member, threads).map(drop))?;
             job::begin(out, members, Existing::Refuse)?
         };
         let mut events: Vec<Event> = Vec::new();
-        job::train(&jobs, threads, &mut events, |_, _| {})?;
+        job::train(&jobs, threads, &mut events, |_, trainer| trainer.stop_when(interrupt.asked()))?;
         let model = job::calibrate(out, &jobs, &Lanes::new(threads)?)?;
         Ok((model, jobs.swap_remove(0).prepared.dev, started.elapsed().as_secs_f64()))
     }
 
     /// Lets a set learn from `train`, which becomes the file that its student learns from: see the command `distill`.
-    fn teach(&self, train: &mut PathBuf, out: &Path, language: &str, seed: u64) -> Result<()> {
+    fn teach(&self, train: &mut PathBuf, out: &Path, language: &str, seed: u64, interrupt: &Interrupt) -> Result<()> {
         let lessons = out.join("lessons.tsv");
         if !lessons.exists() {
             let set = Self { student: false, ..self.clone() };
             let folder = self.out.join(set.settings()).join(format!("{language}-{seed}"));
             let dev = self.data.join(format!("{language}_dev.tsv"));
-            let (teacher, ..) = self.train(train.clone(), dev, &folder, seed, self.members)?;
+            let (teacher, ..) = self.train(train.clone(), dev, &folder, seed, self.members, interrupt)?;
             let loader = Loader { bad_lines: BadLines::Stop, ..Loader::default() };
             let known = loader.file(&*train)?;
             let distillation = Distillation { seed, ..Distillation::default() };

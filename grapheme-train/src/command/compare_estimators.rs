@@ -49,8 +49,8 @@ pub struct Cli {
     #[arg(long)]
     words: Option<PathBuf>,
     /// Threads; 0 for one a core. Does not change the figures besides times
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    threads: u16,
     /// Folder for figures, picture and runs
     #[arg(long, default_value = "runs/estimators")]
     out: PathBuf,
@@ -113,9 +113,9 @@ impl CommandLine for Cli {
 }
 
 fn run(cli: &Cli) -> Result<()> {
-    std::fs::create_dir_all(&cli.out).map_err(file::FileError::of("create", &cli.out))?;
-    // What is missing is said before anything is computed.
+    // What is missing is said before anything is computed, or written.
     let (data, skipped) = if cli.judge_only { Default::default() } else { data(cli)? };
+    std::fs::create_dir_all(&cli.out).map_err(file::FileError::of("create", &cli.out))?;
     let judged = judge_all(cli)?;
     let mut curves = Vec::new();
     let seeds = if cli.quick { 1 } else { cli.seeds };
@@ -123,7 +123,7 @@ fn run(cli: &Cli) -> Result<()> {
         for estimator in EstimatorName::ALL {
             tell(&format!("training on {} under {estimator}, {seeds} seeds", data.name));
             for seed in 1..=seeds {
-                curves.push(train(data, estimator, seed, &cli.out.join("runs"), cli.threads)?);
+                curves.push(train(data, estimator, seed, &cli.out.join("runs"), usize::from(cli.threads))?);
             }
         }
     }
@@ -182,24 +182,29 @@ fn judge_all(cli: &Cli) -> Result<Vec<Judged>> {
 /// What to train on, and what is missing.
 fn data(cli: &Cli) -> Result<(Vec<CurveData>, Vec<String>)> {
     let folder = cli.out.join("data");
-    std::fs::create_dir_all(&folder).map_err(file::FileError::of("create", &folder))?;
     let mut skipped = Vec::new();
     let set = |name: &str, title: &str, epochs: usize| {
         let file = |part: &str| folder.join(format!("{name}-{part}.tsv"));
         CurveData { name: name.to_owned(), title: title.to_owned(), train: file("train"), dev: file("dev"), epochs }
     };
+    let curriculum = if cli.quick { None } else { Some(load(&cli.curriculum.join("train.jsonl"))?) };
+    let words = match cli.quick {
+        true => None,
+        false => cli.words.clone().or_else(|| Some(PathBuf::from(std::env::var_os("GRAPHEME_DATA")?).join("g2p"))),
+    };
+    let words = words
+        .map(|folder| -> Result<_> { Ok([load(&folder.join("hun_train.tsv"))?, load(&folder.join("hun_dev.tsv"))?]) });
+    let words = words.transpose()?;
+    std::fs::create_dir_all(&folder).map_err(file::FileError::of("create", &folder))?;
     let pairs = set("pairs", "three pairs, such as abc to ab", 20);
     let texts = PAIRS.map(|(input, target)| (input.to_owned(), target.to_owned()));
     // An epoch of three examples would be a single step.
     write_pairs(&pairs.train, &texts, 50)?;
     write_pairs(&pairs.dev, &texts, 1)?;
     let mut all = vec![pairs];
-    if cli.quick {
-        return Ok((all, skipped));
-    }
+    let Some(examples) = curriculum else { return Ok((all, skipped)) };
     // Held-out arithmetic is learned under no estimator; whether it can be learned by heart tells them apart.
     let level = set("level-1", "level 1: one-digit arithmetic, by heart", 40);
-    let examples = load(&cli.curriculum.join("train.jsonl"))?;
     let of_one_digit = |example: &&Example| {
         let mut operands = example.input.split(|c: char| !c.is_ascii_digit());
         example.level == Some(1) && operands.all(|digits| digits.len() <= 1)
@@ -208,12 +213,10 @@ fn data(cli: &Cli) -> Result<(Vec<CurveData>, Vec<String>)> {
     write_pairs(&level.train, &pairs, 3)?;
     write_pairs(&level.dev, &pairs, 1)?;
     all.push(level);
-    let words = cli.words.clone().or_else(|| Some(PathBuf::from(std::env::var_os("GRAPHEME_DATA")?).join("g2p")));
     match words {
-        Some(folder) => {
+        Some([train, dev]) => {
             let hungarian = set("hungarian", "Hungarian pronunciation, new words", 12);
-            for (part, to, most) in [("train", &hungarian.train, 1000), ("dev", &hungarian.dev, 200)] {
-                let split = load(&folder.join(format!("hun_{part}.tsv")))?;
+            for (split, to, most) in [(train, &hungarian.train, 1000), (dev, &hungarian.dev, 200)] {
                 write_pairs(to, &split.examples().iter().take(most).map(pair).collect::<Vec<_>>(), 1)?;
             }
             all.push(hungarian);

@@ -60,6 +60,7 @@ impl CommandLine for Cli {
 fn distill(cli: &Cli) -> Result<()> {
     ensure!((0.0..=1000.0).contains(&cli.share), "--share {}: it must be from 0 to 1000", cli.share);
     ensure!((0.0..=1.0).contains(&cli.confidence), "--confidence {}: it must be from 0 to 1", cli.confidence);
+    file::place(&cli.out)?;
     let model = Ensemble::load(&cli.teacher)?;
     let loader = Loader { bad_lines: BadLines::Stop, ..Loader::default() };
     let split = loader.file(&cli.train)?;

@@ -74,6 +74,7 @@ impl CommandLine for Cli {
 }
 
 fn evaluate(cli: &Cli) -> Result<()> {
+    cli.predictions.iter().chain(&cli.report).try_for_each(|path| file::place(path))?;
     let model = Ensemble::load(&cli.run)?;
     let bad_lines = if cli.skip_bad { BadLines::Skip } else { BadLines::Stop };
     let loader = Loader { bad_lines, ..Loader::default() };

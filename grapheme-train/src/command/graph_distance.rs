@@ -49,7 +49,7 @@ pub struct Cli {
     #[arg(long)]
     directed: bool,
     /// Where a pair has no distance, compute it with the exact method
-    #[arg(long, requires = "pairs")]
+    #[arg(long, requires = "pairs", conflicts_with = "a")]
     truth: bool,
     /// Threads for pairs; 0 for one a core. Times of a pair are those of one thread
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(..=1024))]
@@ -150,12 +150,18 @@ impl Cli {
             let text = path.to_str().context("a text must be UTF-8")?;
             return Ok(LabelledGraph::from_graphemes(&GraphemeGraph::from_text(text)?));
         }
+        if path.is_dir() {
+            bail!("{}: a folder is in the place of a file; name one graph in it", path.display());
+        }
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         let text = || -> Result<String> {
             String::from_utf8(file::read(path)?).map_err(|_| anyhow!("{}: not UTF-8", path.display()))
         };
         let graph = match extension {
-            "json" => read::graph(&text()?, self.direction()).map_err(anyhow::Error::from),
+            "json" => {
+                // Its cause is in its own words.
+                read::graph(&text()?, self.direction()).map_err(|error| anyhow!("{error}"))
+            }
             "dot" | "gv" => dot::graph(&text()?).map_err(anyhow::Error::from),
             "txt" => {
                 let text = text()?;
@@ -169,6 +175,7 @@ impl Cli {
 }
 
 fn compare(cli: &Cli, first: &Path, second: &Path) -> Result<()> {
+    cli.picture.iter().try_for_each(|path| file::place(path))?;
     let (a, b) = (cli.graph(first)?, cli.graph(second)?);
     let found = cli.method().compare(&a, &b)?;
     let path = EditPath::new(&a, &b, &found.matching);
@@ -203,7 +210,7 @@ fn compare(cli: &Cli, first: &Path, second: &Path) -> Result<()> {
 
 fn compare_all(cli: &Cli, path: &Path) -> Result<()> {
     let text = String::from_utf8(file::read(path)?).map_err(|_| anyhow!("{}: not UTF-8", path.display()))?;
-    let samples = read::pairs(&text, cli.direction()).with_context(|| path.display().to_string())?;
+    let samples = read::pairs(&text, cli.direction()).map_err(|error| anyhow!("{}: {error}", path.display()))?;
     if samples.is_empty() {
         bail!("{}: no pairs; give a file with one a line", path.display());
     }

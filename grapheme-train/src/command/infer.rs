@@ -77,6 +77,7 @@ impl CommandLine for Cli {
 }
 
 fn infer(cli: &Cli) -> Result<()> {
+    cli.explain_svg.iter().try_for_each(|path| file::place(path))?;
     let model = Ensemble::load(&cli.run)?;
     let form = model.members()[0].spec.graph;
     ensure!(

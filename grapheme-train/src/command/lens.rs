@@ -28,7 +28,7 @@ pub struct Cli {
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     rays: u16,
     /// Step along a ray
-    #[arg(long, default_value_t = 0.01)]
+    #[arg(long, default_value_t = 0.01, allow_negative_numbers = true)]
     path_step: f64,
     /// Folder for the picture
     #[arg(long, default_value = "runs/lens")]

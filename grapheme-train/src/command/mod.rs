@@ -13,6 +13,7 @@ mod evaluate;
 mod generate;
 mod graph_distance;
 mod infer;
+mod interrupt;
 mod lens;
 mod node_field;
 mod regression;
@@ -22,9 +23,11 @@ mod train;
 mod train_spectral;
 mod train_with_threshold_tracking;
 
-use crate::output::{conclude, tell};
+use crate::output::{conclude, shell_word, tell};
 use anyhow::Result;
 use clap::{ArgMatches, Command, Parser};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// A command line that is parsed.
@@ -112,6 +115,24 @@ pub fn whole(name: &'static str, version: &'static str) -> Command {
     whole
 }
 
+/// What to type for another command, in the way in which this one was called.
+fn spoken(binary: &str) -> String {
+    let own = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    spoken_after(&own, std::env::var_os("CARGO").is_some(), binary)
+}
+
+/// `own` is the path that this process was called by, through cargo or not.
+fn spoken_after(own: &Path, through_cargo: bool, binary: &str) -> String {
+    let words =
+        || ALL.iter().find(|entry| entry.binary == binary).map_or_else(String::new, |entry| entry.words.join(" "));
+    match (own.file_stem() == Some(OsStr::new("grapheme")), through_cargo) {
+        (true, true) => format!("cargo run --bin grapheme -- {}", words()),
+        (true, false) => format!("{} {}", shell_word(&own.to_string_lossy()), words()),
+        (false, true) => format!("cargo run --bin {binary} --"),
+        (false, false) => shell_word(&own.with_file_name(binary).to_string_lossy()),
+    }
+}
+
 /// Does what `matches` of [`whole`] say, or nothing where they name none of [`ALL`].
 pub fn run_subcommand(matches: &ArgMatches) -> Option<ExitCode> {
     ALL.iter().find_map(|entry| {
@@ -134,6 +155,20 @@ mod tests {
         for entry in &ALL {
             let help = (entry.parser)().render_long_help().to_string();
             assert!(help.contains("Examples:"), "{} has no examples in its help", entry.binary);
+        }
+    }
+
+    #[test]
+    fn another_command_is_named_as_this_one_was_called() {
+        for (own, through_cargo, expected) in [
+            ("target/debug/train", true, "cargo run --bin test_gradient_check --"),
+            ("target/debug/grapheme", true, "cargo run --bin grapheme -- check"),
+            ("grapheme", false, "grapheme check"),
+            ("/opt/my tools/grapheme", false, "'/opt/my tools/grapheme' check"),
+            ("target/release/train", false, "target/release/test_gradient_check"),
+            ("train", false, "test_gradient_check"),
+        ] {
+            assert_eq!(spoken_after(Path::new(own), through_cargo, "test_gradient_check"), expected);
         }
     }
 

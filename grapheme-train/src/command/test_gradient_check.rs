@@ -38,10 +38,10 @@ pub struct Cli {
     #[arg(long, default_value_t = Settings::default().seed)]
     seed: u64,
     /// Threads, 0 for one a core; they change the time and nothing else
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    threads: u16,
     /// The largest relative error in f64 that passes
-    #[arg(long, default_value_t = Settings::default().tolerance)]
+    #[arg(long, default_value_t = Settings::default().tolerance, allow_negative_numbers = true)]
     tolerance: f64,
     /// Only combinations whose name (loss/assignment/estimator/layers) contains this
     #[arg(long, default_value = "", hide_default_value = true)]
@@ -117,6 +117,7 @@ impl CommandLine for Cli {
 
 fn run(cli: Cli) -> Result<()> {
     let Cli { json, seeds, seed, threads, tolerance, filter } = cli;
+    let threads = usize::from(threads);
     ensure!(tolerance > 0.0 && tolerance.is_finite(), "--tolerance {tolerance}: it must be a positive number");
     let settings = Settings { seeds, seed, threads, tolerance, filter, ..Settings::default() };
     let clock = Instant::now();
@@ -238,6 +239,7 @@ mod tests {
     fn the_command_line_is_consistent_and_its_defaults_are_those_of_the_library() {
         Cli::command().debug_assert();
         let Cli { seeds, seed, threads, tolerance, filter, .. } = Cli::parse_from(["test_gradient_check"]);
+        let threads = usize::from(threads);
         let settings = Settings { seeds, seed, threads, tolerance, filter, ..Settings::default() };
         assert_eq!(settings, Settings::default());
     }

@@ -33,11 +33,11 @@ pub struct Cli {
     #[arg(long, default_value_t = DescentSettings::default().long_epochs)]
     long_epochs: usize,
     /// Learning rate
-    #[arg(long, default_value_t = DescentSettings::default().rate)]
+    #[arg(long, default_value_t = DescentSettings::default().rate, allow_negative_numbers = true)]
     rate: f64,
     /// Threads; 0 for one a core. The figures do not depend on it
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
+    threads: u16,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -93,7 +93,7 @@ impl CommandLine for Cli {
 fn run(cli: &Cli) -> Result<()> {
     let Cli { seeds, epochs, long_epochs, rate, .. } = *cli;
     let settings = DescentSettings { seeds, epochs, long_epochs, rate };
-    let (lanes, clock) = (Lanes::new(cli.threads)?, Instant::now());
+    let (lanes, clock) = (Lanes::new(usize::from(cli.threads))?, Instant::now());
     let run = |history| -> Result<Vec<Named>> {
         [(LossName::Words, EstimatorName::Marginal), (LossName::Graph, EstimatorName::Pathwise)]
             .into_iter()

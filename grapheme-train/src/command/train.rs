@@ -1,7 +1,8 @@
 //! Trains a model from pairs of texts.
 
 use crate::command::CommandLine;
-use crate::command::node_field;
+use crate::command::interrupt::Interrupt;
+use crate::command::{node_field, spoken};
 use crate::data::BadLines;
 use crate::estimator::EstimatorName;
 use crate::event::{Event, Listener};
@@ -13,7 +14,7 @@ use crate::memory;
 use crate::output::{print, shell_word, tell};
 use crate::prepare::{Prepared, Source, Wishes, prepare_members};
 use crate::screen::Screen;
-use crate::trainer::{Reachable, Trainer};
+use crate::trainer::{Reachable, TrainError, Trainer};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, Parser};
@@ -121,7 +122,6 @@ impl Cli {
         let fresh = if reopened.is_none() { self.prepare()? } else { Vec::new() };
         let members: Vec<&Prepared> = reopened.iter().flatten().map(|job| &job.prepared).chain(&fresh).collect();
         for prepared in &members {
-            prepared.notes.iter().for_each(|note| tell(note));
             for message in &prepared.warnings {
                 screen.hear(&Event::Warning { message: message.clone() });
             }
@@ -132,6 +132,7 @@ impl Cli {
             job::trainer(prepared, threads)?;
             optics_of(prepared).map_err(|error| self.in_optics(error))?;
         }
+        members.iter().flat_map(|prepared| &prepared.notes).for_each(|note| tell(note));
         if self.dry_run {
             return members.iter().try_for_each(|prepared| describe(prepared, job::trainer(prepared, threads)?));
         }
@@ -141,18 +142,27 @@ impl Cli {
             Some(jobs) => jobs,
             None => job::begin(&out, fresh, existing)?,
         };
+        let interrupt = Interrupt::listen()?;
         for (i, job) in jobs.iter().enumerate() {
             if jobs.len() > 1 {
                 tell(&format!("Member {} of {}: {}", i + 1, jobs.len(), summary(&job.prepared)));
             }
-            self.train_one(job, threads, &mut screen)?;
+            self.train_one(job, threads, &interrupt, &mut screen).map_err(|error| match error.downcast_ref() {
+                Some(TrainError::Stopped { step }) => interrupt.stopped(format!(
+                    "{step} steps are kept; go on with  {} --resume --out {}",
+                    spoken("train"),
+                    shell_word(&out.to_string_lossy())
+                )),
+                _ => error,
+            })?;
         }
-        drop(screen);
+        drop((screen, interrupt));
         finish(&out, &jobs, &Lanes::new(threads)?)
     }
 
-    fn train_one(&self, job: &Job, threads: usize, screen: &mut Screen) -> Result<()> {
+    fn train_one(&self, job: &Job, threads: usize, interrupt: &Interrupt, screen: &mut Screen) -> Result<()> {
         let mut trainer = job::trainer(&job.prepared, threads)?.watching(node_field::instrument)?;
+        trainer.stop_when(interrupt.asked());
         if let Some(seconds) = self.checkpoint_seconds {
             trainer.checkpoint_every(Duration::from_secs(seconds));
         }
@@ -171,7 +181,10 @@ impl Cli {
     fn optics(&self) -> Result<Option<serde_json::Value>> {
         let Some(text) = self.optics_text()? else { return Ok(None) };
         let settings: OpticsSettings =
-            serde_json::from_slice(&text).map_err(|error| anyhow!("{}: {error}", self.optics_name()))?;
+            serde_json::from_slice(&text).map_err(|error| {
+            let name = self.optics_name();
+            anyhow!("{name}: {error}; media are written like {{\"layers\": [{{\"diffusion\": 0.1}}]}}, and {{}} only watches")
+        })?;
         Ok(Some(serde_json::to_value(settings)?))
     }
 
@@ -219,7 +232,7 @@ impl Cli {
         let prepared = prepare_members(&source, bad_lines, self.wishes, self.seed, usize::from(self.members));
         let mut prepared = prepared.with_context(|| match &source {
             Source::Folder(folder) if folder == Path::new(GENERATED) => {
-                "the default data/generated is made by `cargo run --bin generate`, in the project's folder".to_owned()
+                format!("the default data/generated is made by `{}`", spoken("generate").trim_end_matches(" --"))
             }
             _ => "the examples cannot be used".to_owned(),
         })?;
@@ -251,7 +264,7 @@ fn optics_of(prepared: &Prepared) -> Result<Option<OpticsSettings>> {
     // A batch that is closed several times, or by other gates, has no one complex gradient to carry down.
     match prepared.config.model.estimator {
         EstimatorName::Marginal | EstimatorName::Pathwise => {}
-        EstimatorName::Reinforce => bail!("--optics does not go with --estimator reinforce: use marginal or pathwise"),
+        EstimatorName::Reinforce => bail!("media do not go with --estimator reinforce: use marginal or pathwise"),
         EstimatorName::StraightThrough | EstimatorName::StraightThroughLogit => {
             let simple = !settings.has_phases() && !settings.learns_shares();
             ensure!(simple, "phases and learned shares in --optics need --estimator marginal or pathwise");
@@ -349,8 +362,9 @@ fn finish(run: &Path, jobs: &[Job], lanes: &Lanes<GraphTransformNet<f32>>) -> Re
     let (folder, dev) = (word(run), word(prepared.dev.path()));
     let text = shell_word(&example.input);
     let text = if text.starts_with('-') { format!("-- {text}") } else { text };
-    writeln!(out, "  cargo run --bin infer -- --run {folder} {text}")?;
-    writeln!(out, "  cargo run --bin infer -- --run {folder} --explain {text}")?;
-    writeln!(out, "  cargo run --bin evaluate -- --run {folder} --data {dev}")?;
+    let [infer, evaluate] = ["infer", "evaluate"].map(spoken);
+    writeln!(out, "  {infer} --run {folder} {text}")?;
+    writeln!(out, "  {infer} --run {folder} --explain {text}")?;
+    writeln!(out, "  {evaluate} --run {folder} --data {dev}")?;
     Ok(print(&out)?)
 }

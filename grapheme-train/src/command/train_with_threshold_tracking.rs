@@ -31,7 +31,7 @@ pub struct Cli {
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     epochs: u32,
     /// Learning rate
-    #[arg(long, default_value_t = 0.01)]
+    #[arg(long, default_value_t = 0.01, allow_negative_numbers = true)]
     rate: f64,
     /// Of the fresh network
     #[arg(long, default_value_t = 1)]

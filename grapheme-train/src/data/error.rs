@@ -77,7 +77,7 @@ pub enum DataError {
         skipped: Skipped,
     },
     /// A malformed line, where bad lines stop the run.
-    #[error("{0}. Correct the line, or leave bad lines out with --skip-bad")]
+    #[error("{0}. Correct the line, or leave it out (train and evaluate: --skip-bad)")]
     Line(BadLine),
     /// The system failed while reading.
     #[error("{}: {cause}; check the disk and the path", path.display())]

@@ -29,7 +29,7 @@ impl ScheduleSettings {
     /// The first setting outside its range.
     pub fn check(self) -> Result<Schedule, SettingError> {
         let Self { peak, warmup, floor } = self;
-        require(peak > 0.0 && peak.is_finite(), "peak", peak, "a positive number")?;
+        require(peak > 0.0 && peak.is_finite(), "peak learning rate (--rate)", peak, "a positive number")?;
         require((0.0..1.0).contains(&warmup), "warmup", warmup, "at least 0 and below 1")?;
         require((0.0..=1.0).contains(&floor), "floor", floor, "between 0 and 1")?;
         Ok(Schedule(self))
@@ -86,9 +86,9 @@ mod tests {
     fn settings_outside_their_range_are_named() {
         let good = ScheduleSettings::default();
         for (settings, name) in [
-            (ScheduleSettings { peak: 0.0, ..good }, "peak"),
-            (ScheduleSettings { peak: f64::NAN, ..good }, "peak"),
-            (ScheduleSettings { peak: f64::INFINITY, ..good }, "peak"),
+            (ScheduleSettings { peak: 0.0, ..good }, "peak learning rate (--rate)"),
+            (ScheduleSettings { peak: f64::NAN, ..good }, "peak learning rate (--rate)"),
+            (ScheduleSettings { peak: f64::INFINITY, ..good }, "peak learning rate (--rate)"),
             (ScheduleSettings { warmup: 1.0, ..good }, "warmup"),
             (ScheduleSettings { floor: -0.1, ..good }, "floor"),
         ] {

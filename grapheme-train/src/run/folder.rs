@@ -46,6 +46,16 @@ pub enum RunError {
         /// The folder.
         folder: PathBuf,
     },
+    /// A run of another command stands there.
+    #[error("{} holds a run of {by}, which this command cannot use; see `{by} --help`, or name a run of {wanted}", .folder.display())]
+    OtherKind {
+        /// The folder.
+        folder: PathBuf,
+        /// The command that made it.
+        by: &'static str,
+        /// The command whose runs are wanted.
+        wanted: &'static str,
+    },
     /// The configuration cannot be read.
     #[error(
         "{}, line {line}, column {column}: {reason}; correct the file, or use the version of the program that wrote it",
@@ -181,6 +191,16 @@ impl RunFolder {
         // The place is told before the reason; the library tells it behind.
         let (reason, place) = (error.to_string(), format!(" at line {line} column {column}"));
         let reason = reason.strip_suffix(&place).unwrap_or(&reason).to_owned();
+        // The keys by which the two kinds of runs are known, each where the other was expected.
+        for (found, expected, by, wanted) in [
+            ("`spectral`", "`version`", "train_spectral", "train"),
+            ("`version`", "`spectral`", "train", "train_spectral"),
+        ] {
+            let other = reason.strip_prefix("unknown field ").and_then(|rest| rest.strip_prefix(found));
+            if other.is_some_and(|rest| rest.contains(expected)) {
+                return RunError::OtherKind { folder: self.folder.clone(), by, wanted };
+            }
+        }
         RunError::Config { file: self.config(), line, column, reason }
     }
 

@@ -1,51 +1,11 @@
-//! Wrong uses: each ends with an exit code that is not 0 and a message that names file, line and cure, and leaves nothing
-//! half-written. That none panics or dies of a signal is checked wherever a command is run.
+//! Damaged runs, disks that are full, and examples of which some are bad: each ends with an exit code that is not 0 and a message that names
+//! file, line and cure, and leaves nothing half-written. Wrong uses as such are in `wrong_uses`.
 
 use crate::sandbox::{SMALL, Said, Sandbox, two_epochs};
 use std::fs;
 use std::path::Path;
 
 const GOOD: &str = "abc\tab\nxyz\txy\n";
-
-/// Files of examples that cannot be used: name, bytes, further flags, what must be said.
-#[test]
-fn bad_examples_are_named_with_file_line_and_cure() {
-    let long = ["abc\tab\n", &"x".repeat(1_000_000), "\ty\n"].concat();
-    let vast = ["abc\tab\n", &"x".repeat(20_000), "\t", &"y".repeat(20_000), "\n"].concat();
-    let many = "no tab\n".repeat(12);
-    type Case<'a> = (&'a str, &'a [u8], &'a [&'a str], &'a [&'a str]);
-    let cases: [Case; 17] = [
-        ("empty.tsv", b"", &[], &["empty file", "give it at least one line"]),
-        ("empty.jsonl", b"", &[], &["empty file", "give it at least one line"]),
-        ("column.tsv", b"abc\tab\nxyz\n", &[], &[":2: one column", "put a tab between", "--skip-bad"]),
-        ("columns.tsv", b"abc\tab\nx\ty\tz\n", &[], &[":2: 3 columns", "keep `input<TAB>target`"]),
-        ("blank.tsv", b"abc\tab\n\nx\ty\n", &[], &[":2: blank line", "remove it"]),
-        ("utf8.tsv", b"abc\tab\nx\xFFy\tz\n", &[], &[":2: byte 2 is 0xFF", "save the file as UTF-8"]),
-        ("utf16.tsv", b"\xFF\xFEa\0\t\0b\0\n\0", &[], &[":1: byte 1 is 0xFF", "save the file as UTF-8"]),
-        ("long.tsv", long.as_bytes(), &[], &[":2: 1000002 bytes on one line", "split the text"]),
-        ("vast.tsv", vast.as_bytes(), &[], &[":2: aligning 20002 code points with 20000 units", "--window"]),
-        ("json.jsonl", b"{\"input\":\"a\",\"target\":\"b\"}\n{\"inp", &[], &[":2: malformed JSON at column 5"]),
-        ("key.jsonl", b"{\"input\":\"a\"}\n", &[], &[":1: key \"target\" is missing; add it"]),
-        ("list.jsonl", b"[1]\n", &[], &[":1: found a list", "write {\"input\": ..."]),
-        ("type.jsonl", b"{\"input\":\"a\",\"target\":7}\n", &[], &[":1: key \"target\" holds a number"]),
-        ("token.tsv", b"a\tx y\nb\tx  y\n", &["--units", "tokens"], &[":2: token 2 of the target is empty"]),
-        ("all.tsv", many.as_bytes(), &["--skip-bad"], &["no example left", "12 bad lines", ":10: one", "and 2 more"]),
-        ("far.tsv", b"a\tbbbbbbbbbb\n", &["--slots", "2"], &["none of the 1 training", "at most 2 units", "--slots"]),
-        ("far8.tsv", &[b"\t", &[b'b'; 99][..], b"\n"].concat(), &[], &["none of the 1 training", "at most 8 units"]),
-    ];
-    let sandbox = Sandbox::new();
-    sandbox.write("good.tsv", GOOD);
-    for (name, bytes, flags, words) in cases {
-        sandbox.write(name, bytes);
-        let command = ["--train", name, "--dev", "good.tsv", "--preset", "tiny", "--out", "out"];
-        sandbox.run("train", &[&command, flags].concat()).fails_with(words).tells(&[name]);
-        if !name.starts_with("far") {
-            let command = ["--train", "good.tsv", "--dev", name, "--preset", "tiny", "--out", "out"];
-            sandbox.run("train", &[&command, flags].concat()).fails_with(words).tells(&[name]);
-        }
-        assert!(!sandbox.path("out").exists(), "{name}: a run was begun");
-    }
-}
 
 #[test]
 fn bad_lines_are_skipped_on_request_and_counted_by_name() {
@@ -78,50 +38,6 @@ fn a_few_targets_out_of_reach_are_counted_and_training_goes_on() {
     let command = ["--train=some.tsv", "--dev=good.tsv", "--preset=tiny", "--epochs=1", "--slots=2", "--out=out"];
     let said = sandbox.run("train", &[&command[..], &["--window", &usize::MAX.to_string()]].concat()).succeeds();
     said.tells(&["warning: some.tsv: 1 of 7 examples skipped", "in line 7", "raise --slots", "6 examples"]);
-}
-
-/// Paths and flags that cannot be used; none may leave a folder behind.
-#[test]
-fn wrong_uses_of_train_are_refused() {
-    let sandbox = Sandbox::trained().copy();
-    sandbox.write("file", "");
-    let cases: [(&[&str], &[&str]); 27] = [
-        (&["--train", "none.tsv", "--dev", "file"], &["none.tsv: no such file", "check the path"]),
-        (&["--data", "none"], &["none: no such file", "check the path"]),
-        (&["--data", "file"], &["file: is no folder", "--train and --dev"]),
-        (&["--data", "run"], &["run: holds neither train.tsv nor train.jsonl"]),
-        (&["--train", "data", "--dev", "file"], &["data: is a folder, a file was expected"]),
-        (&["--train", "file"], &["--dev"]),
-        (&["--data", "data", "--train", "file", "--dev", "file"], &["cannot be used with"]),
-        (&["--data", "data", "--out", "file/run"], &["file", "choose another path"]),
-        (&["--data", "data", "--out", "file"], &["file", "choose another path"]),
-        (&["--data", "data", "--out", "run"], &["run already holds a run", "--resume", "--overwrite"]),
-        (&["--data", "data", "--overwrite"], &["--out"]),
-        (&["--data", "data", "--out", "x", "--resume", "--overwrite"], &["cannot be used with"]),
-        (&["--resume"], &["--out"]),
-        (&["--resume", "--out", "none"], &["none holds no run", "check the path"]),
-        (&["--data", "data", "--epochs", "0"], &["--epochs", "1.."]),
-        (&["--data", "data", "--minutes", "-1"], &["minutes = -1", "a positive number"]),
-        (&["--data", "data", "--minutes", "nan"], &["minutes = NaN", "a positive number"]),
-        (&["--data", "data", "--dropout", "1.5"], &["`dropout`: 1.5", "at least 0 and below 1"]),
-        (&["--data", "data", "--rate", "nan"], &["peak = NaN", "a positive number"]),
-        (&["--data", "data", "--clip", "0"], &["clip = 0", "a positive number"]),
-        (&["--data", "data", "--slots", "0"], &["--slots", "1..=256"]),
-        (&["--data", "data", "--width", "0"], &["`width`: 0 is out of range"]),
-        (&["--data", "data", "--width", "1000000000000"], &["`width`: 1000000000000 is out of range"]),
-        (&["--data", "data", "--width", "16384"], &["number of parameters", "lower width"]),
-        (&["--data", "data", "--loss", "graph", "--estimator", "marginal"], &["--estimator pathwise", "--loss words"]),
-        (&["--data", "data", "--threads", "100000"], &["--threads", "1024"]),
-        (&["--data", "data", "--window", "-1"], &["-1"]),
-    ];
-    let before = sandbox.files("run");
-    for (args, words) in cases {
-        sandbox.run("train", args).fails_with(words);
-        for left in ["none", "x", "runs"] {
-            assert!(!sandbox.path(left).exists(), "{args:?} left {left} behind");
-        }
-        assert_eq!(sandbox.files("run"), before, "{args:?}");
-    }
 }
 
 #[test]
@@ -193,31 +109,6 @@ fn a_run_that_cannot_go_on_is_refused_and_left_as_it_is() {
     fs::rename(sandbox.path("data"), sandbox.path("elsewhere")).unwrap();
     sandbox.resume("run").fails_with(&["data/train.jsonl: no such file", "from the folder it began in"]);
     assert_eq!(sandbox.files("run"), files);
-}
-
-#[test]
-fn wrong_uses_of_a_trained_model_are_refused() {
-    let sandbox = Sandbox::trained().copy();
-    sandbox.write("file", "abc\tab\n");
-    let evaluate = |more: &[&str]| sandbox.run("evaluate", &[&["--run", "run"], more].concat());
-    sandbox.run("infer", &["--run", "none", "a"]).fails_with(&["none holds no run", "check the path"]);
-    sandbox.run("infer", &["--run", "file", "a"]).fails_with(&["file", "a file is in the place of a folder"]);
-    sandbox.run("infer", &["--run", "data", "a"]).fails_with(&["data holds no run"]);
-    sandbox.run("infer", &["a"]).fails_with(&["--run"]);
-    evaluate(&["--data", "none.tsv"]).fails_with(&["none.tsv: no such file", "check the path"]);
-    evaluate(&["--data", "data"]).fails_with(&["data: is a folder, a file was expected"]);
-    for (place, words) in [
-        ("none/p.tsv", ["none/p.tsv", "check the path"]),
-        ("file/p.tsv", ["file/p.tsv", "choose another path"]),
-        ("data", ["data", "choose another path"]),
-    ] {
-        evaluate(&["--data", "file", "--predictions", place]).fails_with(&words);
-    }
-    // What was scored is said all the same.
-    let said = evaluate(&["--data", "file", "--json", "--predictions", "none/p.tsv"]);
-    assert!(said.stdout.contains("\"n\":1"), "{}", said.stdout);
-    fs::remove_file(sandbox.path("run/model.safetensors")).unwrap();
-    sandbox.run("infer", &["--run", "run", "a"]).fails_with(&["run/model.safetensors", "not trained yet, or deleted"]);
 }
 
 #[cfg(unix)]

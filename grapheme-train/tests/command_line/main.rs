@@ -3,9 +3,11 @@
 mod bad_input;
 mod browser;
 mod in_use;
+mod interrupted;
 mod nodes;
 mod on_time;
 mod optics;
+mod plain;
 mod planted;
 mod real_words;
 mod same_bits;
@@ -13,3 +15,4 @@ mod sandbox;
 mod sets;
 mod trees;
 mod word_lists;
+mod wrong_uses;

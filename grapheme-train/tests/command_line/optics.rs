@@ -69,30 +69,6 @@ fn same_bits(json: &str, words: &[&str]) -> String {
 }
 
 #[test]
-fn bad_media_are_refused_before_a_folder_is_made() {
-    let sandbox = Sandbox::new();
-    for (json, words) in [
-        ("{\n\"layres\": []}", vec!["optics.json", "unknown field `layres`", "expected one of `layers`", "line 2"]),
-        (
-            "{\"indices\": [\n{\"layers\": [0, 1],\n\"index\": 0.5}]}",
-            vec!["optics.json:3: ", "indices[0].index", "at least 1"],
-        ),
-        (r#"{"layers": [{"transparency": 1.5}]}"#, vec!["optics.json", "layers[0].transparency", "from 0 to 1"]),
-        (r#"{"layers": [{"transparency": -0.1}]}"#, vec!["layers[0].transparency", "from 0 to 1"]),
-        (r#"{"layers": [{"boundaries": [0, 40]}]}"#, vec!["layers[0].boundaries", "from 0 to 4", "the smaller first"]),
-        (r#"{"indices": [{"layers": [3, 9], "index": 2}]}"#, vec!["indices[0].layers", "from 0 to 5"]),
-        ("{", vec!["optics.json", "EOF", "line 1"]),
-    ] {
-        sandbox.write("optics.json", json);
-        sandbox.train(&["--optics", "optics.json", "--out", "bad"]).fails_with(&words);
-        sandbox.train(&["--optics", "optics.json", "--dry-run"]).fails_with(&words);
-        assert!(!sandbox.path("bad").exists(), "{json}");
-    }
-    sandbox.train(&["--optics", "none.json", "--out", "bad"]).fails_with(&["none.json"]);
-    sandbox.train(&["--optics", r#"{"layers": 1}"#, "--out", "bad"]).fails_with(&["--optics", "line 1"]);
-}
-
-#[test]
 fn a_comparison_of_media_is_shown_again_and_drawn() {
     let sandbox = Sandbox::new();
     let args =
@@ -115,19 +91,13 @@ fn a_comparison_of_media_is_shown_again_and_drawn() {
     // A curve of losses and one of energies for each way.
     assert!(svg.starts_with("<svg") && curves >= 6, "{curves} curves");
 
-    sandbox
-        .run("compare_optics", &["--data=data", "--only", "nobody"])
-        .fails_with(&["--only nobody", "no way of training"]);
     sandbox.write("cut.json", &said.stdout[..said.stdout.len() / 2]);
     sandbox.run("compare_optics", &["--show", "cut.json"]).fails_with(&["cut.json", "line 1"]);
-    sandbox.run("compare_optics", &["--show", "none.json"]).fails_with(&["none.json"]);
 }
 
 #[test]
-fn the_doctor_needs_telemetry_and_reads_to_the_last_whole_line() {
+fn the_doctor_reads_to_the_last_whole_line() {
     let sandbox = Sandbox::trained().copy();
-    sandbox.run("doctor", &["run"]).fails_with(&["no telemetry", "--optics"]);
-    sandbox.run("doctor", &["nothing"]).fails_with(&["holds no run"]);
     with_optics(&sandbox, "{}", &["--out", "watched"]);
     let metrics = sandbox.path("watched/metrics.jsonl");
     let whole = fs::read(&metrics).unwrap();
@@ -149,7 +119,6 @@ fn the_doctor_needs_telemetry_and_reads_to_the_last_whole_line() {
     // And nothing at all, before the first line is whole.
     fs::write(&metrics, &whole[..20]).unwrap();
     sandbox.run("dashboard", &["watched"]).succeeds();
-    sandbox.run("dashboard", &["nothing"]).fails_with(&["holds no run"]);
     // A gate that is all but closed at a boundary is found.
     with_optics(&sandbox, r#"{"layers": [{"boundaries": [1, 1], "transparency": 1e-4}]}"#, &["--out", "dim"]);
     let said = sandbox.run("doctor", &["dim"]).fails_with(&["1 complaint"]);

@@ -14,6 +14,27 @@ use tempfile::TempDir;
 /// Settings with which an epoch of 10 steps takes a fraction of a second, and yet has lanes and dropout.
 pub const SMALL: [&str; 9] = ["--data=data", "--preset", "tiny", "--width", "8", "--dropout", "0.1", "--lane", "4"];
 
+/// All commands by name, and where they are.
+pub const COMMANDS: [(&str, &str); 17] = [
+    ("train", env!("CARGO_BIN_EXE_train")),
+    ("infer", env!("CARGO_BIN_EXE_infer")),
+    ("evaluate", env!("CARGO_BIN_EXE_evaluate")),
+    ("generate", env!("CARGO_BIN_EXE_generate")),
+    ("distill", env!("CARGO_BIN_EXE_distill")),
+    ("test_gradient_check", env!("CARGO_BIN_EXE_test_gradient_check")),
+    ("test_gradient_descent", env!("CARGO_BIN_EXE_test_gradient_descent")),
+    ("train_with_threshold_tracking", env!("CARGO_BIN_EXE_train_with_threshold_tracking")),
+    ("graph_distance", env!("CARGO_BIN_EXE_graph_distance")),
+    ("train_spectral", env!("CARGO_BIN_EXE_train_spectral")),
+    ("doctor", env!("CARGO_BIN_EXE_doctor")),
+    ("dashboard", env!("CARGO_BIN_EXE_dashboard")),
+    ("lens", env!("CARGO_BIN_EXE_lens")),
+    ("compare_estimators", env!("CARGO_BIN_EXE_compare_estimators")),
+    ("compare_optics", env!("CARGO_BIN_EXE_compare_optics")),
+    ("benchmark_words", env!("CARGO_BIN_EXE_benchmark_words")),
+    ("regression", env!("CARGO_BIN_EXE_regression")),
+];
+
 /// The settings of most runs here, and others.
 pub fn two_epochs<'a>(args: &[&'a str]) -> Vec<&'a str> {
     [&SMALL, &["--epochs", "2", "--rate", "0.1"][..], args].concat()
@@ -81,17 +102,8 @@ impl Sandbox {
     }
 
     pub fn command(&self, name: &str, args: &[impl AsRef<OsStr>]) -> Command {
-        let program = match name {
-            "train" => env!("CARGO_BIN_EXE_train"),
-            "infer" => env!("CARGO_BIN_EXE_infer"),
-            "evaluate" => env!("CARGO_BIN_EXE_evaluate"),
-            "distill" => env!("CARGO_BIN_EXE_distill"),
-            "doctor" => env!("CARGO_BIN_EXE_doctor"),
-            "dashboard" => env!("CARGO_BIN_EXE_dashboard"),
-            "train_spectral" => env!("CARGO_BIN_EXE_train_spectral"),
-            "compare_optics" => env!("CARGO_BIN_EXE_compare_optics"),
-            _ => unreachable!("{name} is not tested here"),
-        };
+        let known = COMMANDS.iter().find(|(known, _)| *known == name);
+        let (_, program) = known.unwrap_or_else(|| panic!("there is no command {name}"));
         let mut command = Command::new(program);
         command.args(args).current_dir(self.0.path()).stdin(Stdio::null());
         command
@@ -164,7 +176,7 @@ impl Sandbox {
 /// What a command said, and how it ended.
 pub struct Said {
     command: String,
-    code: Option<i32>,
+    pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
@@ -180,12 +192,22 @@ impl Said {
         };
         assert!(!said.stderr.contains("panicked"), "{command}: {}", said.stderr);
         assert!(said.code.is_some(), "{command}: ended by a signal: {}", said.stderr);
+        let is_plain = |c: char| !c.is_control() || c == '\n' || c == '\t';
+        assert!(said.stderr.chars().all(is_plain), "{command}: control characters in a pipe: {:?}", said.stderr);
+        // An answer may hold whatever was asked; nothing asks for these.
+        assert!(!said.stdout.contains(['\u{1b}', '\r', '\u{8}']), "{command}: control characters: {:?}", said.stdout);
         said
     }
 
     #[track_caller]
     pub fn succeeds(self) -> Self {
         assert_eq!(self.code, Some(0), "{}: {}", self.command, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub fn ends_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}: {}", self.command, self.stderr);
         self
     }
 
@@ -198,12 +220,16 @@ impl Said {
 
     #[track_caller]
     pub fn tells(self, words: &[&str]) -> Self {
+        let lacks = self.lacks(words);
+        assert!(lacks.is_empty(), "{}: {lacks:?} not in: {}", self.command, self.stderr);
+        self
+    }
+
+    /// Which of `words` are not in the message.
+    pub fn lacks<'a>(&self, words: &[&'a str]) -> Vec<&'a str> {
         // Long messages of the parser of arguments are wrapped.
         let message = self.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-        for word in words {
-            assert!(message.contains(word), "{}: {word:?} is not in: {}", self.command, self.stderr);
-        }
-        self
+        words.iter().copied().filter(|word| !message.contains(word)).collect()
     }
 }
 

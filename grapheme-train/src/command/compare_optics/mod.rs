@@ -16,7 +16,7 @@ use crate::output::{print, tell};
 use crate::prepare::{Prepared, Source, Wishes, prepare};
 use crate::settings::Preset;
 use crate::transducer::{Transducer, label};
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{ArgMatches, Parser};
 use grapheme_core::layers::{DropoutKeys, RoundKind};
 use grapheme_core::network::StageConfig;
@@ -155,6 +155,7 @@ impl CommandLine for Cli {
 }
 
 fn run(cli: &Cli) -> Result<()> {
+    cli.picture.iter().try_for_each(|path| file::place(path))?;
     if !cli.show.is_empty() {
         return tell_all(cli, &read(&cli.show)?);
     }
@@ -174,8 +175,12 @@ fn run(cli: &Cli) -> Result<()> {
         return rays(cli, &prepared, usize::from(rank), &mut lanes);
     }
     let wanted = |way: &Way| cli.only.as_ref().is_none_or(|only| way.name.contains(only.as_str()));
-    let ways: Vec<Way> = ways().into_iter().filter(wanted).collect();
-    ensure!(!ways.is_empty(), "--only {}: no way of training has that in its name", cli.only.as_deref().unwrap_or(""));
+    let (ways, others): (Vec<Way>, Vec<Way>) = ways().into_iter().partition(wanted);
+    if ways.is_empty() {
+        let names: Vec<&str> = others.iter().map(|way| way.name).collect();
+        let only = cli.only.as_deref().unwrap_or("");
+        bail!("--only {only}: no way of training has that in its name; there are {}", names.join("; "));
+    }
     let mut rows = Vec::with_capacity(ways.len());
     for way in &ways {
         rows.push(compare(cli, &prepared, way, &mut lanes)?);

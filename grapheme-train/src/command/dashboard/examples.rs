@@ -105,7 +105,10 @@ pub fn traced(
     let dev = dev.as_ref().map_or(&[][..], |set| set.examples());
     for input in &wanted.inputs {
         let file = config.data.dev.display();
-        ensure!(dev.iter().any(|pair| pair.input == *input), "--example {input:?} is no input of {file}");
+        ensure!(
+            dev.iter().any(|pair| pair.input == *input),
+            "--example {input:?} is no input of {file}: give one that stands in it"
+        );
     }
     let media = media(model, config, settings, state);
     let layout = Layout::of(&model.spec.network);

@@ -99,6 +99,7 @@ impl CommandLine for Cli {
 }
 
 fn run(cli: &Cli) -> Result<()> {
+    cli.out.iter().try_for_each(|path| file::place(path))?;
     let runs: Vec<RunFolder> =
         std::iter::once(&cli.run).chain(&cli.beside).map(RunFolder::open).collect::<Result<_, _>>()?;
     let wanted = examples::Wanted { first: cli.examples, inputs: cli.example.clone() };

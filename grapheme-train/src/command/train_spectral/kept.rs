@@ -4,11 +4,13 @@ use super::look::Line;
 use super::scene::Scene;
 use super::training::{Step, Trainer, TrainingSettings, halves};
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::output::tell;
+use crate::command::interrupt::Interrupt;
+use crate::command::spoken;
+use crate::output::{shell_word, tell};
 use crate::run::{MetricsLog, RunFolder};
 use anyhow::{Context, Result, ensure};
 use grapheme_optics::spectral::{Predictor, PredictorSettings};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -128,6 +130,7 @@ pub fn train(run: &RunFolder, wishes: &Wishes, frames: &[Array2<f64>], every: Du
     let length = state.as_ref().map_or(Ok(0), |state| state.noted("metrics"))?;
     // From here on the folder is locked.
     let mut log = MetricsLog::open(&run.metrics(), length)?;
+    let interrupt = Interrupt::listen()?;
     tell("fitting the recurrences");
     if passes > 0 {
         predictor.fit(&[first.to_vec()], seed)?;
@@ -135,6 +138,7 @@ pub fn train(run: &RunFolder, wishes: &Wishes, frames: &[Array2<f64>], every: Du
         let mut trainer = Trainer::new(&mut predictor, &sequences, settings)?;
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} frames  {per_sec}  {eta} left  {msg}")?;
         let bar = ProgressBar::new(settings.steps(second.len()) as u64).with_style(style);
+        let bar = bar.with_finish(ProgressFinish::AndClear);
         if let Some(state) = &state {
             trainer.load(state).with_context(|| run.state().display().to_string())?;
             bar.inc(trainer.taken() as u64);
@@ -147,12 +151,18 @@ pub fn train(run: &RunFolder, wishes: &Wishes, frames: &[Array2<f64>], every: Du
                 tell(&format!("pass {}/{passes}  loss {mean_loss:.4}", pass + 1));
             }
             log.append(&Line::Train { pass, frame: first.len() + frame, loss, gradient_norm: norm });
-            if saved.elapsed() >= every {
+            let stops = interrupt.heard();
+            if stops || saved.elapsed() >= every {
                 let mut state = Checkpoint::new(run.state());
                 state.note("metrics", log.commit()?);
                 trainer.save(&mut state)?;
                 state.save()?;
                 saved = Instant::now();
+            }
+            if stops {
+                let (taken, out) = (trainer.taken(), shell_word(&run.path().to_string_lossy()));
+                let go_on = format!("{} --resume --out {out}", spoken("train_spectral"));
+                return Err(interrupt.stopped(format!("{taken} steps are kept; go on with  {go_on}")));
             }
         }
         bar.finish_and_clear();

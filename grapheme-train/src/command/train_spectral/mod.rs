@@ -11,7 +11,7 @@ mod protocol;
 mod scene;
 mod training;
 
-use crate::command::CommandLine;
+use crate::command::{CommandLine, spoken};
 use crate::file;
 use crate::output::{print, shell_word, tell};
 use crate::run::{MetricsLog, RunError, RunFolder};
@@ -213,8 +213,8 @@ fn run(cli: &Cli) -> Result<()> {
     let every = cli.checkpoint_seconds.map_or(CHECKPOINT, Duration::from_secs);
     if let Some(from) = &cli.run {
         let from = RunFolder::open(from)?;
-        let (predictor, _) = kept::load(&from.model())?;
         let wishes = cli.wishes(&from.read_config::<Config>()?.spectral);
+        let (predictor, _) = kept::load(&from.model())?;
         let [_, test] = wishes.sequences()?;
         let Some(out) = &cli.out else {
             return tell_of(cli, &wishes, &score(predictor, &test, wishes.rollout)?, None, None);
@@ -345,8 +345,8 @@ fn tell_of(cli: &Cli, wishes: &Wishes, scored: &Scored, seconds: Option<f64>, ou
         if let Some(out) = out {
             let run = shell_word(&out.to_string_lossy());
             writeln!(said, "pictures in {run}: moments.png, animation.png. Next:")?;
-            writeln!(said, "  cargo run --bin dashboard -- {run}")?;
-            writeln!(said, "  cargo run --bin train_spectral -- --run {run} --seed 2")?;
+            writeln!(said, "  {} {run}", spoken("dashboard"))?;
+            writeln!(said, "  {} --run {run} --seed 2", spoken("train_spectral"))?;
         }
     }
     Ok(print(&said)?)
