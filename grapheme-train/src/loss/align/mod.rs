@@ -10,7 +10,7 @@ pub use monotone::Monotone;
 pub use sinkhorn::{Differentiation, Potentials, Sinkhorn, Value};
 
 use super::band::Banded;
-use grapheme_core::Scalar;
+use grapheme_core::{Scalar, wide};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -64,8 +64,12 @@ impl<S: Scalar> Problem<S> {
 
     /// Whether every cost is a number above minus infinity and every mass a finite number that is not negative.
     fn is_sound(&self) -> bool {
-        let mut costs = self.cost.values().iter().chain(&self.deletion).chain(&self.insertion);
-        costs.all(|&cost| cost > S::neg_infinity()) && self.mass.iter().all(|&a| a >= S::zero() && a.is_finite())
+        // Every one is looked at, for loops that do not stop early are compiled to wide ones.
+        let parts = [self.cost.values(), &self.deletion, &self.insertion];
+        let costs = wide!(
+            parts.iter().fold(true, |all, costs| costs.iter().fold(all, |all, &c| all & (c > S::neg_infinity())))
+        );
+        costs && self.mass.iter().all(|&a| a >= S::zero() && a.is_finite())
     }
 }
 

@@ -76,6 +76,15 @@ impl Bordered {
         if i < self.band.rows() { self.band.range(i) } else { 0..self.band.columns() }
     }
 
+    /// All rows in blocks of at most `size` that follow each other: few enough, and those of a band have about the same columns. The
+    /// dummy row is full: beside rows of a band it stands by itself.
+    pub(super) fn blocks(&self, size: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let rows = self.rows();
+        let alone = usize::from(self.range(0) != self.range(rows - 1));
+        let starts = (0..rows - alone).step_by(size);
+        starts.map(move |start| start..(start + size).min(rows - alone)).chain((alone == 1).then(|| rows - 1..rows))
+    }
+
     /// Column numbers of the entries of row `i`, in their order.
     pub(super) fn columns_of(&self, i: usize) -> impl Iterator<Item = usize> + Clone {
         self.range(i).chain(std::iter::once(self.band.columns()))

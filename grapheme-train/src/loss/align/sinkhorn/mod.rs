@@ -154,11 +154,17 @@ impl Sinkhorn {
         annealed.max(self.epsilon)
     }
 
-    /// Runs the iterations. Returns their number.
-    fn solve(&self, bordered: &Bordered) -> (usize, Potentials) {
+    /// Runs the iterations. Returns their number, the potentials that they end with, and the plan of these.
+    fn solve(&self, bordered: &Bordered) -> (usize, Potentials, Vec<f64>) {
+        let mut sweeper = Sweeper::new(bordered);
+        let (iterations, potentials) = self.iterate(bordered, &mut sweeper);
+        let plan = sweeper.plan(self.epsilon, &potentials);
+        (iterations, potentials, plan)
+    }
+
+    fn iterate(&self, bordered: &Bordered, sweeper: &mut Sweeper) -> (usize, Potentials) {
         let is_unrolled = self.differentiation == Differentiation::Unrolled;
         let mut potentials = bordered.zero_potentials();
-        let mut sweeper = Sweeper::new(bordered);
         let mut leap_below = if is_unrolled { -1.0 } else { LEAP_BELOW };
         let (mut has_leapt, mut just_leapt) = (false, false);
         let mut leapt_from: Option<(f64, Vec<f64>)> = None;
@@ -223,8 +229,7 @@ impl<S: Scalar> Aligner<S> for Sinkhorn {
             return Alignment::none(problem, Status::Infeasible);
         }
         let mut alignment = Alignment::none(problem, Status::Converged);
-        let (iterations, potentials) = self.solve(&bordered);
-        let plan = bordered.plan(self.epsilon, &potentials);
+        let (iterations, potentials, plan) = self.solve(&bordered);
         let value = match self.value {
             Value::TransportCost => bordered.transport_cost(&plan),
             Value::Regularised => bordered.dual_value(self.epsilon, &potentials, &plan),

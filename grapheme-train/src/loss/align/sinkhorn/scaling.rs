@@ -6,7 +6,7 @@
 //!
 //! With `e_j = exp((g_j - g0_j) / epsilon)`, the sum that a row takes the logarithm of is `exp(h_i) sum_j W_ij b_j e_j`, and that
 //! of a column `exp(-g0_j / epsilon) sum_i W_ij a_i / r_i`, `r_i` being the row's. Where the potentials have gone further
-//! than [`FARTHEST`], `g0` follows them and `W` is made anew, so nothing overflows and nothing that matters underflows at any
+//! than [`Entry::FARTHEST`], `g0` follows them and `W` is made anew, so nothing overflows and nothing that matters underflows at any
 //! epsilon (stabilised scaling: Schmitzer, Stabilized sparse scaling algorithms for entropy regularized transport
 //! problems, SIAM J. Sci. Comput. 2019).
 
@@ -17,68 +17,183 @@ use grapheme_core::product::product;
 use grapheme_core::vector::{self, exp, ln};
 use grapheme_core::wide;
 use ndarray::{ArrayView2, s};
+use pulp::{Arch, Simd, WithSimd};
 
-/// How far the potentials of the columns may go from those that the kernel was made for, in units of epsilon. Entries of the
-/// kernel that underflowed are below `exp(-708)`: even multiplied by `exp(60)` they are nothing beside the 1 of their row.
-const FARTHEST: f64 = 30.0;
-/// The range in which the sum of a column is trusted: below it terms that matter may have underflowed, above it a column without
-/// mass, which the largest entry of a row does not look at, is about to overflow.
-const TRUSTED: std::ops::Range<f64> = 1e-250..1e250;
-/// The same where the kernel is in `f32`.
-const TRUSTED_COARSE: std::ops::Range<f64> = 1e-15..1e250;
 /// While more than this share of the mass is misplaced, the rounding of a kernel in `f32` does not show.
 const COARSE_ABOVE: f64 = 1e-5;
-/// Numbers a register, at most: rows and vectors are padded to a multiple of it, so that loops over them have no remainder.
-const WIDTH: usize = 8;
+/// Rows whose share of the columns is added up before it goes into sums in `f64`.
+const TOGETHER: usize = 16;
+/// The same for the entries of a row, in registers.
+const STRETCH: usize = 1024;
 
-/// `W`, and where it was made. `E` is what its entries are rounded to; sums are in `f64` either way.
+/// The products of an [`Entry`], by the numbers in its largest register and by what its registers are called.
+macro_rules! products {
+    ($width:literal, $splat:ident, $registers:ident, $registers_mut:ident, $add:ident, $multiply:ident) => {
+        const WIDTH: usize = $width;
+
+        #[inline(always)]
+        fn dot<V: Simd>(simd: V, w: &[Self], x: &[Self]) -> Self {
+            let mut sums = [simd.$splat(0.0); $width];
+            for (w, x) in w.as_chunks::<$width>().0.iter().zip(x.as_chunks::<$width>().0) {
+                for ((sum, w), x) in sums.iter_mut().zip(V::$registers(w).0).zip(V::$registers(x).0) {
+                    *sum = simd.$add(*sum, simd.$multiply(*w, *x));
+                }
+            }
+            let mut all = [0.0; $width];
+            V::$registers_mut(&mut all).0.iter_mut().zip(sums).for_each(|(to, sum)| *to = sum);
+            let mut eight = [0.0; 8];
+            all.as_chunks()
+                .0
+                .iter()
+                .for_each(|sums: &[_; 8]| eight.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum));
+            vector::halved(eight)
+        }
+
+        #[inline(always)]
+        fn scatter<V: Simd>(simd: V, s: Self, w: &[Self], y: &mut [Self]) {
+            let s = simd.$splat(s);
+            for (w, y) in w.as_chunks::<$width>().0.iter().zip(y.as_chunks_mut::<$width>().0) {
+                for (w, y) in V::$registers(w).0.iter().zip(V::$registers_mut(y).0) {
+                    *y = simd.$add(*y, simd.$multiply(s, *w));
+                }
+            }
+        }
+    };
+}
+
+/// What entries of a kernel are rounded to. Products and short sums are in it too, long sums in `f64`.
+pub(super) trait Entry: Scalar {
+    /// How far the potentials of the columns may go from those that the kernel was made for, in units of epsilon: multiplied by
+    /// the exponential of twice that, what underflowed is still nothing beside the 1 of its row.
+    const FARTHEST: f64;
+    /// The range in which the sum of a column is trusted: below it terms that matter may have underflowed, above it a column without
+    /// mass, which the largest entry of a row does not look at, is about to overflow.
+    const TRUSTED: std::ops::Range<f64>;
+    /// Numbers in the largest register there is: rows are padded to a multiple of it, so that loops over them have no remainder.
+    const WIDTH: usize;
+
+    /// `e^x`, and 0 where that is so small that even times the exponential of [`FARTHEST`](Self::FARTHEST) it were no normal number.
+    fn entry(x: f64) -> Self;
+
+    /// `sum_j w_j x_j` over whole registers, in [`WIDTH`](Self::WIDTH) running sums whatever registers there are. Left to itself, the
+    /// compiler takes two numbers at once.
+    fn dot<V: Simd>(simd: V, w: &[Self], x: &[Self]) -> Self;
+
+    /// `y_j += s w_j`, in the same way.
+    fn scatter<V: Simd>(simd: V, s: Self, w: &[Self], y: &mut [Self]);
+}
+
+impl Entry for f64 {
+    const FARTHEST: f64 = 30.0;
+    const TRUSTED: std::ops::Range<f64> = 1e-250..1e250;
+
+    #[inline(always)]
+    fn entry(x: f64) -> Self {
+        exp(x)
+    }
+
+    products!(8, splat_f64s, as_simd_f64s, as_mut_simd_f64s, add_f64s, mul_f64s);
+}
+
+impl Entry for f32 {
+    const FARTHEST: f64 = 15.0;
+    const TRUSTED: std::ops::Range<f64> = 1e-10..1e25;
+
+    #[inline(always)]
+    fn entry(x: f64) -> Self {
+        if x > -60.0 { (x as f32).quick_exp() } else { 0.0 }
+    }
+
+    products!(16, splat_f32s, as_simd_f32s, as_mut_simd_f32s, add_f32s, mul_f32s);
+}
+
+/// Numbers that begin where a line of the cache does: registers are as wide as lines, and reads of two lines take twice as long.
+struct Aligned<E> {
+    values: Vec<E>,
+    start: usize,
+}
+
+impl<E: Entry> Aligned<E> {
+    const LINE: usize = 64;
+
+    fn zeros(length: usize) -> Self {
+        let values = vec![E::zero(); length + Self::LINE / size_of::<E>()];
+        let start = values.as_ptr().align_offset(Self::LINE).min(values.len() - length);
+        Self { values, start }
+    }
+}
+
+impl<E> std::ops::Deref for Aligned<E> {
+    type Target = [E];
+
+    fn deref(&self) -> &[E] {
+        &self.values[self.start..]
+    }
+}
+
+impl<E> std::ops::DerefMut for Aligned<E> {
+    fn deref_mut(&mut self) -> &mut [E] {
+        &mut self.values[self.start..]
+    }
+}
+
+/// `W`, and where it was made.
 struct Kernel<E> {
+    /// NaN while it is not made.
     epsilon: f64,
+    /// The length of a vector over columns, the dummy being the last of them: the padding of a row may reach over its end.
+    reach: usize,
     /// `g0`.
     columns: Vec<f64>,
     /// `h`, padded with zeros; minus infinity for a row in which nothing fits.
     high: Vec<f64>,
     /// `W` but for the dummy column: the entries of row after row, each padded with zeros.
-    entries: Vec<[E; WIDTH]>,
+    entries: Aligned<E>,
     /// The dummy column of `W`.
     dummy: Vec<f64>,
+    /// Room for the exponents of a row, for a vector over columns as entries are, and for what a few rows add to one.
+    exponents: Vec<f64>,
+    x: Aligned<E>,
+    near: Aligned<E>,
 }
 
-/// The length of a vector over the columns of a kernel, the dummy being the last of them: the padding of a row may reach over
-/// its end.
-fn reaching(columns: usize) -> usize {
-    columns.next_multiple_of(WIDTH) + WIDTH
-}
-
-/// `e^x` rounded to `E`, 0 where it would be no normal number.
-#[inline(always)]
-fn entry<E: Scalar>(x: f64) -> E {
-    if size_of::<E>() == size_of::<f64>() {
-        E::lit(exp(x))
-    } else if x > -87.0 {
-        E::lit(x).quick_exp()
-    } else {
-        E::zero()
+impl<E: Entry> Kernel<E> {
+    /// Room for the kernel of a problem, not made.
+    fn new(bordered: &Bordered) -> Self {
+        let (rows, columns) = (bordered.rows(), bordered.columns());
+        let padded = |i| bordered.range(i).len().next_multiple_of(E::WIDTH);
+        let reach = (0..rows)
+            .map(|i| bordered.range(i).start + padded(i))
+            .fold(columns, usize::max)
+            .next_multiple_of(f64::WIDTH);
+        Self {
+            epsilon: f64::NAN,
+            reach,
+            columns: vec![0.0; columns],
+            high: vec![0.0; rows.next_multiple_of(f64::WIDTH)],
+            entries: Aligned::zeros((0..rows).map(padded).sum()),
+            dummy: vec![0.0; rows],
+            exponents: vec![0.0; reach],
+            x: Aligned::zeros(reach),
+            near: Aligned::zeros(reach + E::WIDTH),
+        }
     }
-}
 
-impl<E: Scalar> Kernel<E> {
-    fn new(bordered: &Bordered, epsilon: f64, columns: &[f64]) -> Self {
-        let mut high = vec![0.0; bordered.rows().next_multiple_of(WIDTH)];
-        let (inverse, last) = (1.0 / epsilon, columns.len() - 1);
+    /// Makes it for potentials near `at`.
+    fn make(&mut self, bordered: &Bordered, epsilon: f64, at: &[f64]) {
+        let Self { columns, high, entries, dummy, exponents, .. } = self;
+        self.epsilon = epsilon;
+        columns.copy_from_slice(at);
+        let (inverse, last) = (1.0 / epsilon, at.len() - 1);
         // A column without mass has no say in what is large; only the dummy can be one.
         let counts = bordered.column_mass[last] > 0.0;
-        let chunks: usize = (0..bordered.rows()).map(|i| bordered.range(i).len().div_ceil(WIDTH)).sum();
-        let mut entries = vec![[E::zero(); WIDTH]; chunks];
-        let mut dummy = vec![0.0; bordered.rows()];
-        let mut exponents = vec![0.0; reaching(columns.len())];
         wide!({
             let mut rest = &mut entries[..];
-            for (i, (high, dummy)) in high.iter_mut().zip(&mut dummy).enumerate() {
+            for (i, (high, dummy)) in high.iter_mut().zip(&mut *dummy).enumerate() {
                 let (range, cost) = (bordered.range(i), &bordered.cost[bordered.slots(i)]);
                 let row;
-                (row, rest) = rest.split_at_mut(range.len().div_ceil(WIDTH));
-                let exponents = &mut exponents[..row.len() * WIDTH];
+                (row, rest) = rest.split_at_mut(range.len().next_multiple_of(E::WIDTH));
+                let exponents = &mut exponents[..row.len()];
                 for ((x, g), c) in exponents.iter_mut().zip(&columns[range.clone()]).zip(cost) {
                     *x = (g - c) * inverse;
                 }
@@ -90,16 +205,16 @@ impl<E: Scalar> Kernel<E> {
                 }
                 let subtracted = if *high > f64::NEG_INFINITY { *high } else { 0.0 };
                 *dummy -= subtracted;
-                for (w, &x) in row.as_flattened_mut().iter_mut().zip(&*exponents) {
-                    *w = entry(x - subtracted);
+                for (w, &x) in row.iter_mut().zip(&*exponents) {
+                    *w = E::entry(x - subtracted);
                 }
             }
             dummy.iter_mut().for_each(|x| *x = exp(*x));
         });
-        Self { epsilon, columns: columns.to_vec(), high, entries, dummy }
     }
 
-    /// `exp((g_j - g0_j) / epsilon)` for all columns, padded with zeros, if none is farther away than [`FARTHEST`].
+    /// `exp((g_j - g0_j) / epsilon)` for all columns, padded with zeros, if none is farther away than
+    /// [`FARTHEST`](Entry::FARTHEST).
     fn scales(&self, epsilon: f64, columns: &[f64], scales: &mut Vec<f64>) -> bool {
         if epsilon != self.epsilon {
             return false;
@@ -107,45 +222,93 @@ impl<E: Scalar> Kernel<E> {
         let inverse = 1.0 / epsilon;
         scales.clear();
         scales.extend(columns.iter().zip(&self.columns).map(|(g, start)| (g - start) * inverse));
-        let near = scales.iter().all(|x| x.abs() <= FARTHEST);
-        scales.resize(reaching(columns.len()), 0.0);
+        let near = scales.iter().all(|x| x.abs() <= E::FARTHEST);
+        scales.resize(self.reach, 0.0);
         wide!(scales.iter_mut().for_each(|x| *x = exp(*x)));
         scales[columns.len()..].fill(0.0);
         near
     }
 
+    /// [`Bordered::plan`] by a multiplication for each entry in place of an exponential, where the kernel reaches.
+    fn plan(
+        &self,
+        bordered: &Bordered,
+        epsilon: f64,
+        potentials: &Potentials,
+        scales: &mut Vec<f64>,
+    ) -> Option<Vec<f64>> {
+        if !self.scales(epsilon, &potentials.columns, scales) {
+            return None;
+        }
+        scales.iter_mut().zip(&bordered.column_mass).for_each(|(s, mass)| *s *= mass);
+        let (inverse, last) = (1.0 / epsilon, bordered.columns() - 1);
+        let mut plan = vec![0.0; bordered.cost.len()];
+        wide!({
+            let mut rest = &self.entries[..];
+            for (i, (f, high)) in potentials.rows.iter().zip(&self.high).enumerate() {
+                let range = bordered.range(i);
+                let row;
+                (row, rest) = rest.split_at(range.len().next_multiple_of(E::WIDTH));
+                let scale = bordered.row_mass[i] * exp(f * inverse + high);
+                let to = &mut plan[bordered.slots(i)];
+                for ((p, w), x) in to.iter_mut().zip(row).zip(&scales[range.clone()]) {
+                    *p = scale * (w.widen() * x);
+                }
+                to[range.len()] = scale * (self.dummy[i] * scales[last]);
+            }
+        });
+        Some(plan)
+    }
+
     /// For every row `s_i = share(i, sum_j W_ij x_j)`, and `sums_j = sum_i s_i W_ij`: both products in one sweep over `W`.
-    /// Vectors over columns are of the length [`reaching`].
+    /// Vectors over columns are of the length `reach`.
+    fn multiply(&mut self, bordered: &Bordered, x: &[f64], sums: &mut [f64], share: impl FnMut(usize, f64) -> f64) {
+        Arch::new().dispatch(Multiply { kernel: self, bordered, x, sums, share });
+    }
+}
+
+/// The arguments of [`Kernel::multiply`].
+struct Multiply<'a, E, F> {
+    kernel: &'a mut Kernel<E>,
+    bordered: &'a Bordered,
+    x: &'a [f64],
+    sums: &'a mut [f64],
+    share: F,
+}
+
+impl<E: Entry, F: FnMut(usize, f64) -> f64> WithSimd for Multiply<'_, E, F> {
+    type Output = ();
+
     #[inline(always)]
-    fn multiply(&self, bordered: &Bordered, x: &[f64], sums: &mut [f64], mut share: impl FnMut(usize, f64) -> f64) {
+    fn with_simd<V: Simd>(self, simd: V) {
+        let Self { kernel: Kernel { entries, dummy, x, near, .. }, bordered, x: exact, sums, mut share } = self;
         let last = bordered.columns() - 1;
         sums.fill(0.0);
-        let (mut rest, mut of_dummy) = (&self.entries[..], 0.0);
-        for (i, &dummy) in self.dummy.iter().enumerate() {
-            let range = bordered.range(i);
-            let row;
-            (row, rest) = rest.split_at(range.len().div_ceil(WIDTH));
-            let reach = range.start..range.start + row.len() * WIDTH;
-            let s = share(i, dot(row, &x[reach.clone()]) + dummy * x[last]);
-            of_dummy += s * dummy;
-            for (sum, w) in sums[reach].iter_mut().zip(row.as_flattened()) {
-                *sum += s * w.widen();
+        x.iter_mut().zip(exact).for_each(|(to, &x)| *to = E::lit(x));
+        let (mut rest, mut of_dummy) = (&entries[..], 0.0);
+        for block in bordered.blocks(TOGETHER) {
+            let start = bordered.range(block.start).start;
+            // Rows end in their order, and so do their paddings but for a register.
+            let near = &mut near[..bordered.range(block.end - 1).end - start + E::WIDTH];
+            near.fill(E::zero());
+            for i in block {
+                let range = bordered.range(i);
+                let row;
+                (row, rest) = rest.split_at(range.len().next_multiple_of(E::WIDTH));
+                let mut sum = dummy[i] * exact[last];
+                for (w, x) in row.chunks(STRETCH).zip(x[range.start..].chunks(STRETCH)) {
+                    sum += E::dot(simd, w, x).widen();
+                }
+                let s = share(i, sum);
+                of_dummy += s * dummy[i];
+                E::scatter(simd, E::lit(s), row, &mut near[range.start - start..]);
+            }
+            for (sum, near) in sums[start..].iter_mut().zip(near) {
+                *sum += near.widen();
             }
         }
         sums[last] = of_dummy;
     }
-}
-
-/// `sum_j w_j x_j`.
-#[inline(always)]
-fn dot<E: Scalar>(w: &[[E; WIDTH]], x: &[f64]) -> f64 {
-    let mut sums = [0.0; WIDTH];
-    for (w, x) in w.iter().zip(x.as_chunks::<WIDTH>().0) {
-        for k in 0..WIDTH {
-            sums[k] += w[k].widen() * x[k];
-        }
-    }
-    vector::halved(sums)
 }
 
 /// Runs iterations forwards: with a kernel in `f32`, which takes half the memory, until its rounding would show or where the
@@ -160,7 +323,7 @@ pub(super) struct Sweeper<'a> {
 
 /// Vectors to work in.
 struct Room {
-    /// Over columns, of the length [`reaching`].
+    /// Over columns, as long as the kernel reaches.
     scales: Vec<f64>,
     sums: Vec<f64>,
     /// Over rows, padded with what does no harm.
@@ -170,9 +333,8 @@ struct Room {
 
 impl<'a> Sweeper<'a> {
     pub(super) fn new(bordered: &'a Bordered) -> Self {
-        let (columns, rows) = (reaching(bordered.columns()), bordered.rows().next_multiple_of(WIDTH));
-        let [scales, sums] = [vec![0.0; columns], vec![0.0; columns]];
-        let room = Room { scales, sums, row_sums: vec![1.0; rows], before: vec![0.0; rows] };
+        let rows = bordered.rows().next_multiple_of(f64::WIDTH);
+        let room = Room { scales: Vec::new(), sums: Vec::new(), row_sums: vec![1.0; rows], before: vec![0.0; rows] };
         Self { bordered, coarse: None, fine: None, is_coarse: !bordered.is_double, room }
     }
 
@@ -182,41 +344,52 @@ impl<'a> Sweeper<'a> {
     pub(super) fn sweep(&mut self, epsilon: f64, potentials: &mut Potentials) -> f64 {
         let Self { bordered, coarse, fine, is_coarse, room } = self;
         if !*is_coarse {
-            return sweep(bordered, fine, room, epsilon, TRUSTED, potentials).0;
+            let kernel = fine.get_or_insert_with(|| Kernel::new(bordered));
+            return sweep(bordered, kernel, room, epsilon, potentials).0;
         }
-        let (misplaced, trusted) = sweep(bordered, coarse, room, epsilon, TRUSTED_COARSE, potentials);
+        let kernel = coarse.get_or_insert_with(|| Kernel::new(bordered));
+        let (misplaced, trusted) = sweep(bordered, kernel, room, epsilon, potentials);
         *is_coarse = trusted && misplaced > COARSE_ABOVE;
         misplaced
+    }
+
+    /// The plan of potentials after a sweep.
+    pub(super) fn plan(&mut self, epsilon: f64, potentials: &Potentials) -> Vec<f64> {
+        let Self { bordered, coarse, fine, is_coarse, room } = self;
+        let plan = match (coarse, fine) {
+            (Some(kernel), _) if *is_coarse => kernel.plan(bordered, epsilon, potentials, &mut room.scales),
+            (_, Some(kernel)) => kernel.plan(bordered, epsilon, potentials, &mut room.scales),
+            _ => None,
+        };
+        plan.unwrap_or_else(|| bordered.plan(epsilon, potentials))
     }
 }
 
 /// One iteration with a kernel, which is made anew where it does not reach. Returns the share of mass that was misplaced before,
 /// and whether every column's sum could be trusted; the others are summed in the log domain.
-fn sweep<E: Scalar>(
+fn sweep<E: Entry>(
     bordered: &Bordered,
-    kernel: &mut Option<Kernel<E>>,
+    kernel: &mut Kernel<E>,
     room: &mut Room,
     epsilon: f64,
-    trusted: std::ops::Range<f64>,
     potentials: &mut Potentials,
 ) -> (f64, bool) {
     let Room { scales, sums, row_sums, before } = room;
-    let is_near = kernel.as_ref().is_some_and(|kernel| kernel.scales(epsilon, &potentials.columns, scales));
-    if !is_near {
-        let made = kernel.insert(Kernel::new(bordered, epsilon, &potentials.columns));
-        made.scales(epsilon, &potentials.columns, scales);
+    if !kernel.scales(epsilon, &potentials.columns, scales) {
+        kernel.make(bordered, epsilon, &potentials.columns);
+        kernel.scales(epsilon, &potentials.columns, scales);
     }
-    let kernel = kernel.as_ref().expect("it was just made");
+    sums.resize(kernel.reach, 0.0);
     scales.iter_mut().zip(&bordered.column_mass).for_each(|(s, mass)| *s *= mass);
     let inverse = 1.0 / epsilon;
     before[..potentials.rows.len()].copy_from_slice(&potentials.rows);
     let mut all_trusted = true;
+    kernel.multiply(bordered, scales, sums, |i, sum| {
+        row_sums[i] = sum;
+        let mass = bordered.row_mass[i];
+        if mass > 0.0 { mass / sum } else { 0.0 }
+    });
     let misplaced = wide!({
-        kernel.multiply(bordered, scales, sums, |i, sum| {
-            row_sums[i] = sum;
-            let mass = bordered.row_mass[i];
-            if mass > 0.0 { mass / sum } else { 0.0 }
-        });
         // The logarithms of all rows at once, and then those of all columns.
         for ((row_sum, before), high) in row_sums.iter_mut().zip(before.iter_mut()).zip(&kernel.high) {
             // Only a row without mass has no sum; any potential will do.
@@ -228,7 +401,7 @@ fn sweep<E: Scalar>(
             *f = -epsilon * log_sum;
         }
         for sum in &sums[..bordered.columns()] {
-            all_trusted &= trusted.contains(sum);
+            all_trusted &= E::TRUSTED.contains(sum);
         }
         for (scale, &sum) in scales.iter_mut().zip(&*sums) {
             *scale = ln(sum);
@@ -239,7 +412,7 @@ fn sweep<E: Scalar>(
         vector::dot(&bordered.row_mass, &before[..bordered.rows()])
     });
     if !all_trusted {
-        for (j, g) in potentials.columns.iter_mut().enumerate().filter(|(j, _)| !trusted.contains(&sums[*j])) {
+        for (j, g) in potentials.columns.iter_mut().enumerate().filter(|(j, _)| !E::TRUSTED.contains(&sums[*j])) {
             *g = bordered.column_potential(j, epsilon, &potentials.rows);
         }
     }
@@ -252,7 +425,7 @@ fn sweep<E: Scalar>(
 /// kept, and [`settle`](Self::settle) adds up all iterations of one kernel at once, as a matrix product.
 pub(super) struct Puller<'a> {
     bordered: &'a Bordered,
-    kernel: Option<Kernel<f64>>,
+    kernel: Kernel<f64>,
     before: Vec<f64>,
     here: Vec<f64>,
     /// `exp(f_i / epsilon + h_i)`.
@@ -279,11 +452,12 @@ impl<'a> Puller<'a> {
     /// `None` where something has no mass: its derivative is held by no constraint, and needs the log domain.
     pub(super) fn new(bordered: &'a Bordered) -> Option<Self> {
         let mut masses = bordered.row_mass.iter().chain(&bordered.column_mass);
-        let sums = vec![0.0; reaching(bordered.columns())];
+        let kernel = Kernel::new(bordered);
+        let sums = vec![0.0; kernel.reach];
         let (of_rows, of_columns) = (Vec::new(), Vec::new());
         masses.all(|&mass| mass > 0.0).then(|| Self {
             bordered,
-            kernel: None,
+            kernel,
             before: Vec::new(),
             here: Vec::new(),
             x: Vec::new(),
@@ -334,14 +508,13 @@ impl<'a> Puller<'a> {
     ) -> bool {
         if !self.reaches(epsilon, before, columns) {
             self.settle(&mut to.gradient.cost);
-            self.kernel = Some(Kernel::new(self.bordered, epsilon, columns));
+            self.kernel.make(self.bordered, epsilon, columns);
             if !self.reaches(epsilon, before, columns) {
                 return false;
             }
         }
         let Pulled { df, dg, gradient } = to;
         let Self { bordered, kernel, before: e, here: v, x, sums, of_rows, of_columns } = self;
-        let kernel = kernel.as_ref().expect("it is there or was just made");
         let inverse = 1.0 / epsilon;
         x.clear();
         x.extend(rows.iter().zip(&kernel.high).map(|(f, high)| f * inverse + high));
@@ -372,7 +545,7 @@ impl<'a> Puller<'a> {
     /// Whether the kernel holds for both potentials of the columns; makes their scales.
     fn reaches(&mut self, epsilon: f64, before: &[f64], here: &[f64]) -> bool {
         let Self { kernel, before: e, here: v, .. } = self;
-        kernel.as_ref().is_some_and(|kernel| kernel.scales(epsilon, before, e) && kernel.scales(epsilon, here, v))
+        kernel.scales(epsilon, before, e) && kernel.scales(epsilon, here, v)
     }
 
     /// Adds to the gradient of the costs what the iterations since the last settlement left to them.
@@ -380,25 +553,22 @@ impl<'a> Puller<'a> {
         let Self { bordered, kernel, of_rows, of_columns, .. } = self;
         let (rows, columns) = (bordered.rows(), bordered.columns());
         let rank = of_rows.len() / rows;
-        let Some(kernel) = kernel.as_ref().filter(|_| rank > 0) else { return };
+        if rank == 0 {
+            return;
+        }
         let left = ArrayView2::from_shape((rank, rows), of_rows).expect("a number for each row");
         let right = ArrayView2::from_shape((rank, columns), of_columns).expect("a number for each column");
         let of_dummy = left.t().dot(&right.column(columns - 1));
         let mut entries = &kernel.entries[..];
-        // The dummy row is full: beside rows of a band it stands by itself.
-        let alone = usize::from(bordered.range(0) != bordered.range(rows - 1));
-        let starts = (0..rows - alone).step_by(SETTLED);
-        let blocks =
-            starts.map(|start| start..(start + SETTLED).min(rows - alone)).chain((alone == 1).then(|| rows - 1..rows));
-        for block in blocks {
+        for block in bordered.blocks(SETTLED) {
             let reach = bordered.range(block.start).start..bordered.range(block.end - 1).end;
             let sums = product(left.slice(s![.., block.clone()]).t(), right.slice(s![.., reach.clone()]));
             for (i, sums) in block.zip(sums.rows()) {
                 let (range, row) = (bordered.range(i), sums.to_slice().expect("a row of a fresh product"));
                 let of_row;
-                (of_row, entries) = entries.split_at(range.len().div_ceil(WIDTH));
+                (of_row, entries) = entries.split_at(range.len().next_multiple_of(f64::WIDTH));
                 let dcost = &mut dcost[bordered.slots(i)];
-                let terms = of_row.as_flattened().iter().zip(&row[range.start - reach.start..]);
+                let terms = of_row.iter().zip(&row[range.start - reach.start..]);
                 wide!(dcost[..range.len()].iter_mut().zip(terms).for_each(|(dcost, (w, sum))| *dcost += w * sum));
                 dcost[range.len()] += kernel.dummy[i] * of_dummy[i];
             }
@@ -453,6 +623,37 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn products_have_the_same_bits_on_registers_of_any_width() {
+        fn check<E: Entry>() {
+            let bordered = Bordered::new(&random_problem(1, &Band::window(90, 70, 20)));
+            let mut kernel = Kernel::<E>::new(&bordered);
+            kernel.make(&bordered, 0.1, &vec![0.0; bordered.columns()]);
+            let x: Vec<f64> = (0..kernel.reach).map(|j| 1.5 + (j as f64).sin()).collect();
+            let mut found = [vec![0.0; kernel.reach], vec![0.0; kernel.reach]];
+            let [wide, narrow] = &mut found;
+            kernel.multiply(&bordered, &x, wide, |i, sum| 1.0 / (sum + i as f64));
+            let share = |i, sum| 1.0 / (sum + i as f64);
+            let arguments = Multiply { kernel: &mut kernel, bordered: &bordered, x: &x, sums: narrow, share };
+            arguments.with_simd(pulp::Scalar::new());
+            assert_eq!(found[0], found[1], "{}", E::NAME);
+            // And they are the products.
+            let mut expected = vec![0.0; bordered.columns()];
+            for i in 0..bordered.rows() {
+                let w = |j: usize, slot: usize| (-bordered.cost[slot] / 0.1 - kernel.high[i]).exp() * x[j];
+                let row: Vec<_> = bordered.columns_of(i).zip(bordered.slots(i)).collect();
+                let s = share(i, row.iter().map(|&(j, slot)| w(j, slot)).sum());
+                row.iter().for_each(|&(j, slot)| expected[j] += s * w(j, slot) / x[j]);
+            }
+            let precision = if size_of::<E>() == size_of::<f64>() { 1e-13 } else { 1e-6 };
+            for (found, expected) in found[0].iter().zip(&expected) {
+                assert!((found / expected - 1.0).abs() < precision, "{found} {expected}");
+            }
+        }
+        check::<f32>();
+        check::<f64>();
     }
 
     /// A problem in `f32` is swept with a rounded kernel at first, whose potentials are right to its rounding, and then exactly.
