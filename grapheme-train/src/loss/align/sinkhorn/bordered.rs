@@ -1,5 +1,6 @@
 //! The transport problem with its dummy row and column, in `f64`.
 
+use super::kept::Kept;
 use super::{Potentials, Problem};
 use crate::loss::band::{Band, Banded};
 use grapheme_core::Scalar;
@@ -16,11 +17,11 @@ const UNDERFLOW: f64 = 1e-280;
 /// and then the one in the dummy column; at last the dummy row, which is full, and the corner.
 pub(super) struct Bordered {
     band: Arc<Band>,
-    pub(super) cost: Vec<f64>,
-    pub(super) row_mass: Vec<f64>,
-    pub(super) column_mass: Vec<f64>,
-    log_row_mass: Vec<f64>,
-    log_column_mass: Vec<f64>,
+    pub(super) cost: Kept<f64>,
+    pub(super) row_mass: Kept<f64>,
+    pub(super) column_mass: Kept<f64>,
+    log_row_mass: Kept<f64>,
+    log_column_mass: Kept<f64>,
     pub(super) total: f64,
     /// Whether the problem is in `f64` itself.
     pub(super) is_double: bool,
@@ -30,17 +31,18 @@ impl Bordered {
     pub(super) fn new<S: Scalar>(problem: &Problem<S>) -> Self {
         let band = Arc::clone(problem.cost().band());
         let (n, m) = (band.rows(), band.columns());
-        let mut cost = Vec::with_capacity(band.entries() + n + m + 1);
+        let mut cost = Kept::empty();
+        cost.reserve(band.entries() + n + m + 1);
         for i in 0..n {
             cost.extend(problem.cost().row(i).iter().map(|c| c.widen()));
             cost.push(problem.deletion()[i].widen());
         }
         cost.extend(problem.insertion().iter().map(|c| c.widen()));
         cost.push(0.0);
-        let mut row_mass: Vec<f64> = problem.mass().iter().map(|a| a.widen()).collect();
+        let mut row_mass: Kept<f64> = problem.mass().iter().map(|a| a.widen()).collect();
         let predicted: f64 = row_mass.iter().sum();
         row_mass.push(m as f64);
-        let mut column_mass = vec![1.0; m];
+        let mut column_mass = Kept::filled(m, 1.0);
         column_mass.push(predicted);
         let log = |masses: &[f64]| masses.iter().map(|mass| mass.ln()).collect();
         let (log_row_mass, log_column_mass) = (log(&row_mass), log(&column_mass));
@@ -228,8 +230,8 @@ impl Bordered {
     }
 
     /// `P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon)`.
-    pub(super) fn plan(&self, epsilon: f64, potentials: &Potentials) -> Vec<f64> {
-        let mut plan = vec![0.0; self.cost.len()];
+    pub(super) fn plan(&self, epsilon: f64, potentials: &Potentials) -> Kept<f64> {
+        let mut plan = Kept::zeros(self.cost.len());
         wide!({
             for i in 0..self.rows() {
                 let row = &mut plan[self.slots(i)];
@@ -244,7 +246,7 @@ impl Bordered {
     /// The share of mass by which the sums of rows and columns of `plan` miss their masses.
     pub(super) fn residual(&self, plan: &[f64]) -> f64 {
         let mut misplaced = 0.0;
-        let mut sums = vec![0.0; self.columns()];
+        let mut sums = Kept::zeros(self.columns());
         wide!({
             for i in 0..self.rows() {
                 let row = &plan[self.slots(i)];
@@ -309,8 +311,8 @@ impl Bordered {
     ///
     /// # Panics
     /// If `inner` does not lie on the band of the problem.
-    pub(super) fn extend<S: Scalar>(&self, inner: Option<&Banded<S>>) -> Vec<f64> {
-        let mut matrix = vec![0.0; self.cost.len()];
+    pub(super) fn extend<S: Scalar>(&self, inner: Option<&Banded<S>>) -> Kept<f64> {
+        let mut matrix = Kept::zeros(self.cost.len());
         if let Some(inner) = inner {
             assert_eq!(inner.band(), &self.band, "the upstream plan lies on the band of the problem");
             for i in 0..self.band.rows() {

@@ -28,8 +28,7 @@ pub(super) fn vjp(
 ) -> BorderedGradient {
     let (rows, columns) = (bordered.rows(), bordered.columns());
     let epsilon = settings.epsilon;
-    let mut gradient =
-        BorderedGradient { cost: vec![0.0; plan.len()], rows: vec![0.0; rows], columns: vec![0.0; columns] };
+    let mut gradient = BorderedGradient::zeros(bordered);
     if dplan.iter().any(|&u| u != 0.0) {
         let schur = Schur::new(bordered, epsilon, &potentials.columns);
         let expected: Vec<f64> = (0..rows).map(|i| dot(schur.row(i), &dplan[bordered.slots(i)])).collect();
@@ -55,7 +54,7 @@ pub(super) fn vjp(
             }
             gradient.rows[i] = x;
         }
-        gradient.columns = y;
+        gradient.columns = y.into();
         if bordered.column_mass[columns - 1] == 0.0 {
             gradient.columns[columns - 1] = massless_dummy(bordered, epsilon, potentials, dplan, &gradient.rows);
         }

@@ -15,6 +15,7 @@
 
 mod bordered;
 mod implicit;
+mod kept;
 mod scaling;
 mod schur;
 mod unrolled;
@@ -22,6 +23,7 @@ mod unrolled;
 use super::{Aligner, Alignment, Problem, ProblemGradient, SettingError, Status, Upstream};
 use bordered::Bordered;
 use grapheme_core::Scalar;
+use kept::Kept;
 use scaling::Sweeper;
 use schur::Schur;
 use serde::{Deserialize, Serialize};
@@ -32,6 +34,9 @@ const LEAP_BELOW: f64 = 1e-2;
 const LEAP_AGAIN: f64 = 0.1;
 /// The longest Newton step, in units of epsilon: what the exponents of the plan change by.
 const LONGEST_LEAP: f64 = 3.0;
+
+/// Iterations that memory is asked for at once where all of them are kept.
+const FORESEEN: usize = 32;
 
 /// Which number an alignment calls its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,7 +160,7 @@ impl Sinkhorn {
     }
 
     /// Runs the iterations. Returns their number, the potentials that they end with, and the plan of these.
-    fn solve(&self, bordered: &Bordered) -> (usize, Potentials, Vec<f64>) {
+    fn solve(&self, bordered: &Bordered) -> (usize, Potentials, Kept<f64>) {
         let mut sweeper = Sweeper::new(bordered);
         let (iterations, potentials) = self.iterate(bordered, &mut sweeper);
         let plan = sweeper.plan(self.epsilon, &potentials);
@@ -165,6 +170,10 @@ impl Sinkhorn {
     fn iterate(&self, bordered: &Bordered, sweeper: &mut Sweeper) -> (usize, Potentials) {
         let is_unrolled = self.differentiation == Differentiation::Unrolled;
         let mut potentials = bordered.zero_potentials();
+        if is_unrolled {
+            let both = bordered.rows() + bordered.columns();
+            potentials.iterations.reserve(both * self.max_iterations.min(FORESEEN));
+        }
         let mut leap_below = if is_unrolled { -1.0 } else { LEAP_BELOW };
         let (mut has_leapt, mut just_leapt) = (false, false);
         let mut leapt_from: Option<(f64, Vec<f64>)> = None;
@@ -275,9 +284,16 @@ impl<S: Scalar> Aligner<S> for Sinkhorn {
 
 /// A gradient with respect to the bordered costs, the masses of all rows and those of all columns.
 struct BorderedGradient {
-    cost: Vec<f64>,
-    rows: Vec<f64>,
-    columns: Vec<f64>,
+    cost: Kept<f64>,
+    rows: Kept<f64>,
+    columns: Kept<f64>,
+}
+
+impl BorderedGradient {
+    fn zeros(bordered: &Bordered) -> Self {
+        let [cost, rows, columns] = [bordered.cost.len(), bordered.rows(), bordered.columns()].map(Kept::zeros);
+        Self { cost, rows, columns }
+    }
 }
 
 #[cfg(test)]

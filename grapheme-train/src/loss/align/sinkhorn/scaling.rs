@@ -12,6 +12,7 @@
 
 use super::Potentials;
 use super::bordered::Bordered;
+use super::kept::{Keep, Kept};
 use grapheme_core::Scalar;
 use grapheme_core::product::product;
 use grapheme_core::vector::{self, exp, ln};
@@ -21,6 +22,8 @@ use pulp::{Arch, Simd, WithSimd};
 
 /// While more than this share of the mass is misplaced, the rounding of a kernel in `f32` does not show.
 const COARSE_ABOVE: f64 = 1e-5;
+/// A kernel of no more entries is at hand at once in `f64` too, and one in `f32` before it would only be made for nothing.
+const FEW: usize = 1024;
 /// Rows whose share of the columns is added up before it goes into sums in `f64`.
 const TOGETHER: usize = 16;
 /// The same for the entries of a row, in registers.
@@ -62,7 +65,7 @@ macro_rules! products {
 }
 
 /// What entries of a kernel are rounded to. Products and short sums are in it too, long sums in `f64`.
-pub(super) trait Entry: Scalar {
+pub(super) trait Entry: Keep {
     /// How far the potentials of the columns may go from those that the kernel was made for, in units of epsilon: multiplied by
     /// the exponential of twice that, what underflowed is still nothing beside the 1 of its row.
     const FARTHEST: f64;
@@ -108,8 +111,8 @@ impl Entry for f32 {
 }
 
 /// Numbers that begin where a line of the cache does: registers are as wide as lines, and reads of two lines take twice as long.
-struct Aligned<E> {
-    values: Vec<E>,
+struct Aligned<E: Keep> {
+    values: Kept<E>,
     start: usize,
 }
 
@@ -117,13 +120,13 @@ impl<E: Entry> Aligned<E> {
     const LINE: usize = 64;
 
     fn zeros(length: usize) -> Self {
-        let values = vec![E::zero(); length + Self::LINE / size_of::<E>()];
+        let values: Kept<E> = Kept::zeros(length + Self::LINE / size_of::<E>());
         let start = values.as_ptr().align_offset(Self::LINE).min(values.len() - length);
         Self { values, start }
     }
 }
 
-impl<E> std::ops::Deref for Aligned<E> {
+impl<E: Keep> std::ops::Deref for Aligned<E> {
     type Target = [E];
 
     fn deref(&self) -> &[E] {
@@ -131,28 +134,28 @@ impl<E> std::ops::Deref for Aligned<E> {
     }
 }
 
-impl<E> std::ops::DerefMut for Aligned<E> {
+impl<E: Keep> std::ops::DerefMut for Aligned<E> {
     fn deref_mut(&mut self) -> &mut [E] {
         &mut self.values[self.start..]
     }
 }
 
 /// `W`, and where it was made.
-struct Kernel<E> {
+struct Kernel<E: Keep> {
     /// NaN while it is not made.
     epsilon: f64,
     /// The length of a vector over columns, the dummy being the last of them: the padding of a row may reach over its end.
     reach: usize,
     /// `g0`.
-    columns: Vec<f64>,
+    columns: Kept<f64>,
     /// `h`, padded with zeros; minus infinity for a row in which nothing fits.
-    high: Vec<f64>,
+    high: Kept<f64>,
     /// `W` but for the dummy column: the entries of row after row, each padded with zeros.
     entries: Aligned<E>,
     /// The dummy column of `W`.
-    dummy: Vec<f64>,
+    dummy: Kept<f64>,
     /// Room for the exponents of a row, for a vector over columns as entries are, and for what a few rows add to one.
-    exponents: Vec<f64>,
+    exponents: Kept<f64>,
     x: Aligned<E>,
     near: Aligned<E>,
 }
@@ -169,11 +172,11 @@ impl<E: Entry> Kernel<E> {
         Self {
             epsilon: f64::NAN,
             reach,
-            columns: vec![0.0; columns],
-            high: vec![0.0; rows.next_multiple_of(f64::WIDTH)],
+            columns: Kept::zeros(columns),
+            high: Kept::zeros(rows.next_multiple_of(f64::WIDTH)),
             entries: Aligned::zeros((0..rows).map(padded).sum()),
-            dummy: vec![0.0; rows],
-            exponents: vec![0.0; reach],
+            dummy: Kept::zeros(rows),
+            exponents: Kept::zeros(reach),
             x: Aligned::zeros(reach),
             near: Aligned::zeros(reach + E::WIDTH),
         }
@@ -236,13 +239,13 @@ impl<E: Entry> Kernel<E> {
         epsilon: f64,
         potentials: &Potentials,
         scales: &mut Vec<f64>,
-    ) -> Option<Vec<f64>> {
+    ) -> Option<Kept<f64>> {
         if !self.scales(epsilon, &potentials.columns, scales) {
             return None;
         }
         scales.iter_mut().zip(&bordered.column_mass).for_each(|(s, mass)| *s *= mass);
         let (inverse, last) = (1.0 / epsilon, bordered.columns() - 1);
-        let mut plan = vec![0.0; bordered.cost.len()];
+        let mut plan = Kept::zeros(bordered.cost.len());
         wide!({
             let mut rest = &self.entries[..];
             for (i, (f, high)) in potentials.rows.iter().zip(&self.high).enumerate() {
@@ -268,7 +271,7 @@ impl<E: Entry> Kernel<E> {
 }
 
 /// The arguments of [`Kernel::multiply`].
-struct Multiply<'a, E, F> {
+struct Multiply<'a, E: Keep, F> {
     kernel: &'a mut Kernel<E>,
     bordered: &'a Bordered,
     x: &'a [f64],
@@ -324,18 +327,20 @@ pub(super) struct Sweeper<'a> {
 /// Vectors to work in.
 struct Room {
     /// Over columns, as long as the kernel reaches.
-    scales: Vec<f64>,
-    sums: Vec<f64>,
+    scales: Kept<f64>,
+    sums: Kept<f64>,
     /// Over rows, padded with what does no harm.
-    row_sums: Vec<f64>,
-    before: Vec<f64>,
+    row_sums: Kept<f64>,
+    before: Kept<f64>,
 }
 
 impl<'a> Sweeper<'a> {
     pub(super) fn new(bordered: &'a Bordered) -> Self {
         let rows = bordered.rows().next_multiple_of(f64::WIDTH);
-        let room = Room { scales: Vec::new(), sums: Vec::new(), row_sums: vec![1.0; rows], before: vec![0.0; rows] };
-        Self { bordered, coarse: None, fine: None, is_coarse: !bordered.is_double, room }
+        let [scales, sums] = [Kept::empty(), Kept::empty()];
+        let room = Room { scales, sums, row_sums: Kept::filled(rows, 1.0), before: Kept::zeros(rows) };
+        let is_coarse = !bordered.is_double && bordered.cost.len() > FEW;
+        Self { bordered, coarse: None, fine: None, is_coarse, room }
     }
 
     /// One iteration, `f_i = -epsilon log sum_j b_j exp((g_j - C_ij) / epsilon)` and then
@@ -354,7 +359,7 @@ impl<'a> Sweeper<'a> {
     }
 
     /// The plan of potentials after a sweep.
-    pub(super) fn plan(&mut self, epsilon: f64, potentials: &Potentials) -> Vec<f64> {
+    pub(super) fn plan(&mut self, epsilon: f64, potentials: &Potentials) -> Kept<f64> {
         let Self { bordered, coarse, fine, is_coarse, room } = self;
         let plan = match (coarse, fine) {
             (Some(kernel), _) if *is_coarse => kernel.plan(bordered, epsilon, potentials, &mut room.scales),
@@ -426,16 +431,18 @@ fn sweep<E: Entry>(
 pub(super) struct Puller<'a> {
     bordered: &'a Bordered,
     kernel: Kernel<f64>,
-    before: Vec<f64>,
-    here: Vec<f64>,
+    /// Scales of the columns before the iteration, which are those of the columns after the next one to be gone through.
+    before: Kept<f64>,
+    is_chained: bool,
+    here: Kept<f64>,
     /// `exp(f_i / epsilon + h_i)`.
-    x: Vec<f64>,
+    x: Kept<f64>,
     /// Room for `sum_i W_ij x_i df_i`.
-    sums: Vec<f64>,
+    sums: Kept<f64>,
     /// `A` and `B` of every iteration since the last settlement: one number a row.
-    of_rows: Vec<f64>,
+    of_rows: Kept<f64>,
     /// `v` and `s`: one number a column.
-    of_columns: Vec<f64>,
+    of_columns: Kept<f64>,
 }
 
 /// The gradient of the potentials after an iteration, and what they leave to everything else.
@@ -452,26 +459,19 @@ impl<'a> Puller<'a> {
     /// `None` where something has no mass: its derivative is held by no constraint, and needs the log domain.
     pub(super) fn new(bordered: &'a Bordered) -> Option<Self> {
         let mut masses = bordered.row_mass.iter().chain(&bordered.column_mass);
-        let kernel = Kernel::new(bordered);
-        let sums = vec![0.0; kernel.reach];
-        let (of_rows, of_columns) = (Vec::new(), Vec::new());
-        masses.all(|&mass| mass > 0.0).then(|| Self {
-            bordered,
-            kernel,
-            before: Vec::new(),
-            here: Vec::new(),
-            x: Vec::new(),
-            sums,
-            of_rows,
-            of_columns,
+        masses.all(|&mass| mass > 0.0).then(|| {
+            let kernel = Kernel::new(bordered);
+            let sums = Kept::zeros(kernel.reach);
+            let [before, here, x, of_rows, of_columns] = std::array::from_fn(|_| Kept::empty());
+            Self { bordered, kernel, before, is_chained: false, here, x, sums, of_rows, of_columns }
         })
     }
 
     /// What the plan `P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon)` of the last iteration leaves to everything: with
     /// `Q_ij = P_ij dP_ij`, `df_i += sum_j Q_ij / epsilon`, costs take `-Q_ij / epsilon` and masses `sum_j Q_ij / a_i`.
-    pub(super) fn pull_plan(&self, epsilon: f64, plan: &[f64], mut dplan: Vec<f64>, to: Pulled<'_>) {
+    pub(super) fn pull_plan(&self, epsilon: f64, plan: &[f64], mut dplan: Kept<f64>, to: Pulled<'_>) {
         let (bordered, inverse, Pulled { df, dg, gradient }) = (self.bordered, 1.0 / epsilon, to);
-        let mut sums = vec![0.0; bordered.columns()];
+        let mut sums = Kept::zeros(bordered.columns());
         wide!({
             for (i, df) in df.iter_mut().enumerate() {
                 let slots = bordered.slots(i);
@@ -494,7 +494,7 @@ impl<'a> Puller<'a> {
     }
 
     /// Goes back through the iteration that led from the columns `before` to `rows` and `columns`. False, with nothing done, where
-    /// it went too far for one kernel. Costs wait for [`settle`](Self::settle).
+    /// it went too far for one kernel. Iterations are gone through from the last one on without a gap. Costs wait for [`settle`](Self::settle).
     ///
     /// With `x_i = exp(f_i / epsilon + h_i)`, `u_j` and `e_j` the scales of the columns here and before, and `b_j`, `a_i` masses:
     /// `df_i -= a_i x_i D_i`, `D_i = sum_j W_ij u_j dg_j`, and then `dg_j = -b_j e_j E_j`, `E_j = sum_i W_ij x_i df_i`. Costs take
@@ -514,10 +514,11 @@ impl<'a> Puller<'a> {
             }
         }
         let Pulled { df, dg, gradient } = to;
-        let Self { bordered, kernel, before: e, here: v, x, sums, of_rows, of_columns } = self;
+        let Self { bordered, kernel, before: e, here: v, x, sums, of_rows, of_columns, .. } = self;
         let inverse = 1.0 / epsilon;
         x.clear();
         x.extend(rows.iter().zip(&kernel.high).map(|(f, high)| f * inverse + high));
+        x.resize(kernel.high.len(), 0.0);
         wide!({
             x.iter_mut().for_each(|x| *x = exp(*x));
             v.iter_mut().zip(&*dg).for_each(|(v, dg)| *v *= dg);
@@ -544,8 +545,14 @@ impl<'a> Puller<'a> {
 
     /// Whether the kernel holds for both potentials of the columns; makes their scales.
     fn reaches(&mut self, epsilon: f64, before: &[f64], here: &[f64]) -> bool {
-        let Self { kernel, before: e, here: v, .. } = self;
-        kernel.scales(epsilon, before, e) && kernel.scales(epsilon, here, v)
+        let Self { kernel, before: e, here: v, is_chained, .. } = self;
+        if *is_chained && epsilon == kernel.epsilon {
+            std::mem::swap(e, v);
+            *is_chained = kernel.scales(epsilon, before, e);
+        } else {
+            *is_chained = kernel.scales(epsilon, before, e) && kernel.scales(epsilon, here, v);
+        }
+        *is_chained
     }
 
     /// Adds to the gradient of the costs what the iterations since the last settlement left to them.

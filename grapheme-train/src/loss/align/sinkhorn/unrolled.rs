@@ -4,6 +4,7 @@
 //! distributions of rows and columns. The epsilons of the iterations and their number are constants.
 
 use super::bordered::Bordered;
+use super::kept::Kept;
 use super::scaling::{Pulled, Puller};
 use super::{BorderedGradient, Potentials, Sinkhorn, Value};
 
@@ -16,14 +17,13 @@ pub(super) fn vjp(
     bordered: &Bordered,
     last: &Potentials,
     plan: &[f64],
-    mut dplan: Vec<f64>,
+    mut dplan: Kept<f64>,
     dvalue: f64,
 ) -> BorderedGradient {
     let (rows, columns) = (bordered.rows(), bordered.columns());
-    let mut gradient =
-        BorderedGradient { cost: vec![0.0; plan.len()], rows: vec![0.0; rows], columns: vec![0.0; columns] };
-    let mut df = vec![0.0; rows];
-    let mut dg = vec![0.0; columns];
+    let mut gradient = BorderedGradient::zeros(bordered);
+    let mut df = Kept::zeros(rows);
+    let mut dg = Kept::zeros(columns);
     if settings.value == Value::Regularised {
         dual_value(settings.epsilon, bordered, last, dvalue, &mut dplan, &mut gradient);
         df.iter_mut().zip(&bordered.row_mass).for_each(|(df, a)| *df = dvalue * a);
@@ -35,7 +35,7 @@ pub(super) fn vjp(
         Some(puller) => puller.pull_plan(settings.epsilon, plan, dplan, to),
         None => pull_plan(settings.epsilon, bordered, last, plan, &dplan, to),
     }
-    let start = vec![0.0; columns];
+    let start = Kept::zeros(columns);
     for t in (0..last.iterations.len() / (rows + columns)).rev() {
         let epsilon = settings.epsilon_at(t);
         let (f, g) = last.after(t);
