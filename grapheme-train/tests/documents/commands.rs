@@ -164,7 +164,7 @@ fn check(document: &str, folder: &Path, wanted: impl Fn(&str) -> bool) -> usize 
     compared
 }
 
-/// With `README=all` every command of the README, in order, and all that documents say of the model that it trains: two to three minutes, with
+/// With `README=all` every command of the README, in order, and all that documents say of the model that it trains: six minutes, with
 /// `$GRAPHEME_DATA`, on the kind of processor that the figures are from. Otherwise those that need neither training nor data.
 #[test]
 fn commands_print_what_the_documents_say() {
