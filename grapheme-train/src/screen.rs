@@ -15,9 +15,12 @@ const SILENCE: Duration = Duration::from_secs(10);
 pub struct Screen {
     output: Output,
     epochs: u64,
+    steps: u64,
+    resumed_at: u64,
     graphemes: u64,
     rate: f64,
     clock: Instant,
+    begun: Instant,
     told: Instant,
 }
 
@@ -41,7 +44,8 @@ impl Screen {
 
     fn with(output: Output) -> Self {
         let now = Instant::now();
-        Self { output, epochs: 0, graphemes: 0, rate: 0.0, clock: now, told: now }
+        let (epochs, steps, resumed_at) = (0, 0, 0);
+        Self { output, epochs, steps, resumed_at, graphemes: 0, rate: 0.0, clock: now, begun: now, told: now }
     }
 
     /// Prints one line, above the bar if there is one. A screen that cannot be written to must not stop training.
@@ -64,7 +68,11 @@ impl Screen {
                 bar.set_position(step);
                 bar.set_message(text);
             }
-            Output::Lines(_) if self.told.elapsed() >= SILENCE => self.line(&format!("step {step}  {text}")),
+            Output::Lines(_) if self.told.elapsed() >= SILENCE => {
+                let (done, to_come) = (step.saturating_sub(self.resumed_at), self.steps.saturating_sub(step));
+                let left = left(self.begun.elapsed(), done, to_come);
+                self.line(&format!("step {step}/{}  {text}  {left}", self.steps))
+            }
             Output::Lines(_) => {}
         }
     }
@@ -80,8 +88,8 @@ impl Listener for Screen {
     fn hear(&mut self, event: &Event) {
         match event {
             Event::Started { parameters, examples, epochs, steps, resumed_at } => {
-                self.epochs = *epochs;
-                (self.graphemes, self.clock) = (0, Instant::now());
+                (self.epochs, self.steps, self.resumed_at) = (*epochs, *steps, *resumed_at);
+                (self.graphemes, self.clock, self.begun) = (0, Instant::now(), Instant::now());
                 if let Output::Bar(bar) = &self.output {
                     bar.set_length(*steps);
                     bar.set_position(*resumed_at);
@@ -127,6 +135,20 @@ fn style() -> ProgressStyle {
 
 fn figures(dev: &DevFigures) -> String {
     format!("  dev loss {:.4}  WER {:.2}  TER {:.2}", dev.loss, dev.wer, dev.ter)
+}
+
+/// How long the steps that are still to come take, if they go like those that were done.
+fn left(elapsed: Duration, done: u64, to_come: u64) -> String {
+    duration(elapsed.as_secs_f64() * to_come as f64 / done.max(1) as f64) + " left"
+}
+
+/// A time as a person says it.
+pub(crate) fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
 }
 
 /// Zero before the clock has ticked.
@@ -182,7 +204,8 @@ mod tests {
         screen.hear(&samples()[2]);
         screen.hear(&samples()[2]);
         let text = String::from_utf8(shared.0.lock().unwrap().clone()).unwrap();
-        assert!(text.starts_with("step 1  epoch 1/0  loss 0.3333  ") && text.lines().count() == 1, "{text}");
+        assert!(text.starts_with("step 1/0  epoch 1/0  loss 0.3333  ") && text.lines().count() == 1, "{text}");
+        assert!(text.ends_with("  0 s left\n"), "{text}");
     }
 
     #[test]
@@ -197,6 +220,14 @@ mod tests {
         assert!(bar.message().starts_with("epoch 2/2  loss 0.5000  "), "{}", bar.message());
         screen.hear(samples().last().unwrap());
         assert!(bar.is_finished());
+    }
+
+    #[test]
+    fn what_is_left_goes_like_what_was_done() {
+        assert_eq!(left(Duration::from_secs(30), 10, 20), "60 s left");
+        assert_eq!(left(Duration::from_secs(30), 10, 200), "10 min left");
+        assert_eq!(left(Duration::from_secs(30), 1, 200), "1.7 h left");
+        assert_eq!(left(Duration::ZERO, 0, 200), "0 s left");
     }
 
     #[test]

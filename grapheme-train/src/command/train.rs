@@ -13,7 +13,7 @@ use crate::locate::line_of;
 use crate::memory;
 use crate::output::{print, shell_word, tell};
 use crate::prepare::{Prepared, Source, Wishes, prepare_members};
-use crate::screen::Screen;
+use crate::screen::{Screen, duration};
 use crate::trainer::{Reachable, TrainError, Trainer};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::parser::ValueSource;
@@ -323,14 +323,6 @@ fn describe(prepared: &Prepared, trainer: Trainer<'_>) -> Result<()> {
         None => writeln!(out, "memory       not known on this system"),
     }?;
     Ok(print(&out)?)
-}
-
-fn duration(seconds: f64) -> String {
-    match seconds {
-        s if s < 90.0 => format!("{s:.0} s"),
-        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
-        s => format!("{:.1} h", s / 3600.0),
-    }
 }
 
 /// The most memory that this process has held, after a few steps a fair guess at what training will hold.

@@ -132,9 +132,9 @@ fn run(line: &str, folder: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A line that is for a machine and not for a test: what installs, what opens windows, and all tests at once.
+/// A line that changes a person's machine, opens a window, or runs all tests.
 fn is_for_people(line: &str) -> bool {
-    ["cargo test", "cargo install", "cargo doc", "grapheme "].iter().any(|start| line.starts_with(start))
+    ["cargo test", "cargo install", "cargo doc", "grapheme ", "mkdir "].iter().any(|start| line.starts_with(start))
 }
 
 /// Runs the commands of a document in order, and compares what those that are shown with their output (`$ ...` in a block of
