@@ -5,6 +5,28 @@
 //! parameter, [`check`] the proof of every derivative. [`medium`] is a hook for gradient optics: skip it at first.
 //!
 //! Everything numeric is generic over [`Scalar`]: `f32` trains, `f64` proves.
+//!
+//! A text goes through a fresh network, its last morph realised; then a gradient comes back along the history of what was merged:
+//!
+//! ```
+//! use grapheme_core::network::{ForwardOptions, Upstream};
+//! use grapheme_core::{GraphBatch, GraphTransformNet, NetworkConfig, Vacuum, param};
+//!
+//! let net = GraphTransformNet::<f64>::new(&NetworkConfig::tiny(4), 1)?;
+//! let batch = GraphBatch::from_texts(&["한국어"])?;
+//! let (morphed, trace) = net.forward(&batch, ForwardOptions::realised())?;
+//! let history = trace.history()?;
+//! for node in 0..history.outputs() {
+//!     println!("{node} was made of {:?}", history.contributors(node).collect::<Vec<_>>());
+//! }
+//!
+//! // As if the loss were minus the log probability that each node writes the first label.
+//! let mut upstream = Upstream::zeros(&morphed);
+//! upstream.log_label.column_mut(0).fill(-1.0);
+//! let mut gradient = param::zeros_like(&net);
+//! net.backward(trace, &morphed, upstream, &Vacuum, &mut (), &mut gradient);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod check;
 pub mod graph;

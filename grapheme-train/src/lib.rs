@@ -11,11 +11,26 @@
 //!
 //! [`distance`] is apart from all that: how many edits lead from one labelled graph to another.
 //!
-//! Ignore at first what keeps a run and talks about it: [`settings`], [`prepare`], [`calibration`], [`checkpoint`], [`mod@file`], [`run`],
-//! [`footprint`], [`event`], [`watch`], [`screen`] and [`output`].
+//! In use there are more of them, or they are asked for more: [`decode`] finds the likeliest texts, [`ensemble`] is one model or
+//! several, [`explain`] says what became of each node, [`report`] what a model gets wrong, [`distillation`] what it can teach.
 //!
-//! [`command`] holds the command lines of all binaries: each reads its options and calls the rest of this library. No number that a training computes depends on
-//! the threads, on what listens, or on the clock, unless a person sets a limit in minutes.
+//! Ignore at first what keeps a run and talks about it: [`job`], [`settings`], [`prepare`], [`calibration`], [`checkpoint`], [`mod@file`],
+//! [`run`], [`footprint`], [`event`], [`watch`], [`screen`], [`output`], [`locate`], [`memory`], [`origin`] and [`writing`].
+//!
+//! [`command`] holds the command lines of all binaries: each reads its options and calls the rest of this library. No number
+//! that a training computes depends on the threads, on what listens, or on the clock, unless a person sets a limit in minutes.
+//!
+//! A trained model in a program:
+//!
+//! ```no_run
+//! use grapheme_train::{ensemble::Ensemble, lanes::Lanes};
+//!
+//! let model = Ensemble::load("runs/hun".as_ref())?;
+//! for answer in model.read(&["gyöngy", "egészség"], 1, &Lanes::new(0)?)? {
+//!     println!("{} ({:.2})", answer.text(), answer.proposals[0].confidence);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod calibration;
 pub mod checkpoint;
