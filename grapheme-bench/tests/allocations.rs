@@ -70,10 +70,10 @@ fn a_step_on_sizes_seen_before_gives_everything_back_and_needs_no_new_memory() {
     grapheme_train::memory::keep();
     let pool = examples(16, 6..=12, 3);
     for (name, spec, most) in [
-        ("words", preset(Preset::Words, None, &pool), 720),
+        ("words", preset(Preset::Words, None, &pool), 716),
         ("dilated", preset(Preset::Dilated, None, &pool), 575),
         ("tiny", preset(Preset::Tiny, None, &pool), 490),
-        ("small with Sinkhorn", small(&pool), 2060),
+        ("small with Sinkhorn", small(&pool), 860),
     ] {
         let mut step = Step::new(spec, pool.clone());
         let mut look = || {

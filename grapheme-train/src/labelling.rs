@@ -74,5 +74,8 @@ impl Labelling {
 /// may bring along.
 pub fn kind_of(unit: &str) -> NodeKind {
     let inner = unit.strip_prefix(' ').filter(|inner| !inner.is_empty());
-    inner.unwrap_or(unit).nfd().next().map_or(NodeKind::Other, NodeKind::of)
+    let inner = inner.unwrap_or(unit);
+    // ASCII decomposes into itself, and nothing moves before it.
+    let ascii = inner.bytes().next().filter(u8::is_ascii).map(char::from);
+    ascii.or_else(|| inner.nfd().next()).map_or(NodeKind::Other, NodeKind::of)
 }

@@ -11,6 +11,7 @@ use crate::event::{DevFigures, Event, Listener, NodeFigures, StopReason};
 use crate::footprint::MOST_GIGABYTES;
 use crate::labelling::Labelling;
 use crate::lanes::{Lanes, ThreadsError, deal};
+use crate::memory;
 use crate::objective::{Objective, Task};
 use crate::optim::{AdamW, Average, GradientNorm, Optimiser, Schedule, SettingError, clip, pieces};
 use crate::origin::{self, Origin};
@@ -218,6 +219,9 @@ impl<'a> Trainer<'a> {
         let gigabytes = spec.pass_gigabytes(lengths.iter().take(settings.lane).sum());
         if settings.lane > 1 && gigabytes > MOST_GIGABYTES {
             return Err(TrainError::Lane { lane: settings.lane, gigabytes });
+        }
+        if gigabytes > memory::SHARED_ABOVE {
+            memory::share();
         }
         let model = Transducer::new(spec.clone(), settings.seed)?;
         let parts = settings.batch.min(reachable.len()).div_ceil(settings.lane);

@@ -71,7 +71,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 impl CommandLine for Cli {
     fn run(self, _: &ArgMatches) -> Result<()> {
-        memory::keep_by_thread();
+        memory::keep();
         infer(&self)
     }
 }

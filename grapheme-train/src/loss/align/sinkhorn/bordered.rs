@@ -31,19 +31,19 @@ impl Bordered {
     pub(super) fn new<S: Scalar>(problem: &Problem<S>) -> Self {
         let band = Arc::clone(problem.cost().band());
         let (n, m) = (band.rows(), band.columns());
-        let mut cost = Kept::empty();
-        cost.reserve(band.entries() + n + m + 1);
+        let mut cost = Kept::with_capacity(band.entries() + n + m + 1);
         for i in 0..n {
             cost.extend(problem.cost().row(i).iter().map(|c| c.widen()));
             cost.push(problem.deletion()[i].widen());
         }
         cost.extend(problem.insertion().iter().map(|c| c.widen()));
         cost.push(0.0);
-        let mut row_mass: Kept<f64> = problem.mass().iter().map(|a| a.widen()).collect();
+        let mut row_mass = Kept::with_capacity(n + 1);
+        row_mass.extend(problem.mass().iter().map(|a| a.widen()));
         let predicted: f64 = row_mass.iter().sum();
         row_mass.push(m as f64);
-        let mut column_mass = Kept::filled(m, 1.0);
-        column_mass.push(predicted);
+        let mut column_mass = Kept::filled(m + 1, 1.0);
+        column_mass[m] = predicted;
         let log = |masses: &[f64]| masses.iter().map(|mass| mass.ln()).collect();
         let (log_row_mass, log_column_mass) = (log(&row_mass), log(&column_mass));
         let (total, is_double) = (predicted + m as f64, size_of::<S>() == size_of::<f64>());

@@ -9,7 +9,7 @@ use std::ops::{Deref, DerefMut};
 /// Vectors of more bytes than this go back to the allocator, whose time does not count beside theirs.
 const LARGEST: usize = 1 << 20;
 /// A thread keeps no more of them than this.
-const MOST: usize = 64;
+const MOST: usize = 48;
 
 /// What vectors are kept of.
 pub(super) trait Keep: Scalar {
@@ -37,12 +37,17 @@ keep!(f64);
 pub(super) struct Kept<T: Keep>(Vec<T>);
 
 impl<T: Keep> Kept<T> {
-    pub(super) fn empty() -> Self {
-        Self(T::shelf(Vec::pop).flatten().unwrap_or_default())
+    /// Empty, with room for so many: the smallest kept vector that has it, so that a problem of sizes seen before finds all of its.
+    pub(super) fn with_capacity(length: usize) -> Self {
+        let taken = T::shelf(|shelf| {
+            let enough = shelf.iter().map(Vec::capacity).enumerate().filter(|&(_, capacity)| capacity >= length);
+            enough.min_by_key(|&(_, capacity)| capacity).map(|(i, _)| shelf.swap_remove(i))
+        });
+        Self(taken.flatten().unwrap_or_else(|| Vec::with_capacity(length.next_power_of_two())))
     }
 
     pub(super) fn filled(length: usize, value: T) -> Self {
-        let mut kept = Self::empty();
+        let mut kept = Self::with_capacity(length);
         kept.resize(length, value);
         kept
     }
@@ -54,7 +59,8 @@ impl<T: Keep> Kept<T> {
 
 impl<T: Keep> FromIterator<T> for Kept<T> {
     fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
-        let mut kept = Self::empty();
+        let items = items.into_iter();
+        let mut kept = Self::with_capacity(items.size_hint().0);
         kept.extend(items);
         kept
     }

@@ -337,7 +337,8 @@ struct Room {
 impl<'a> Sweeper<'a> {
     pub(super) fn new(bordered: &'a Bordered) -> Self {
         let rows = bordered.rows().next_multiple_of(f64::WIDTH);
-        let [scales, sums] = [Kept::empty(), Kept::empty()];
+        let columns = bordered.columns() + f32::WIDTH;
+        let [scales, sums] = [Kept::with_capacity(columns), Kept::with_capacity(columns)];
         let room = Room { scales, sums, row_sums: Kept::filled(rows, 1.0), before: Kept::zeros(rows) };
         let is_coarse = !bordered.is_double && bordered.cost.len() > FEW;
         Self { bordered, coarse: None, fine: None, is_coarse, room }
@@ -456,13 +457,16 @@ pub(super) struct Pulled<'a> {
 const SETTLED: usize = 64;
 
 impl<'a> Puller<'a> {
-    /// `None` where something has no mass: its derivative is held by no constraint, and needs the log domain.
-    pub(super) fn new(bordered: &'a Bordered) -> Option<Self> {
+    /// Room for going back through so many iterations. `None` where something has no mass: its derivative is held by no constraint, and needs the log domain.
+    pub(super) fn new(bordered: &'a Bordered, iterations: usize) -> Option<Self> {
         let mut masses = bordered.row_mass.iter().chain(&bordered.column_mass);
         masses.all(|&mass| mass > 0.0).then(|| {
             let kernel = Kernel::new(bordered);
             let sums = Kept::zeros(kernel.reach);
-            let [before, here, x, of_rows, of_columns] = std::array::from_fn(|_| Kept::empty());
+            let [before, here] = [kernel.reach; 2].map(Kept::with_capacity);
+            let x = Kept::with_capacity(kernel.high.len());
+            let [of_rows, of_columns] =
+                [bordered.rows(), bordered.columns()].map(|length| Kept::with_capacity(2 * length * iterations));
             Self { bordered, kernel, before, is_chained: false, here, x, sums, of_rows, of_columns }
         })
     }

@@ -29,14 +29,15 @@ pub(super) fn vjp(
         df.iter_mut().zip(&bordered.row_mass).for_each(|(df, a)| *df = dvalue * a);
         dg.iter_mut().zip(&bordered.column_mass).for_each(|(dg, b)| *dg = dvalue * b);
     }
-    let mut puller = Puller::new(bordered);
+    let iterations = last.iterations.len() / (rows + columns);
+    let mut puller = Puller::new(bordered, iterations);
     let to = Pulled { df: &mut df, dg: &mut dg, gradient: &mut gradient };
     match &puller {
         Some(puller) => puller.pull_plan(settings.epsilon, plan, dplan, to),
         None => pull_plan(settings.epsilon, bordered, last, plan, &dplan, to),
     }
     let start = Kept::zeros(columns);
-    for t in (0..last.iterations.len() / (rows + columns)).rev() {
+    for t in (0..iterations).rev() {
         let epsilon = settings.epsilon_at(t);
         let (f, g) = last.after(t);
         let g_before = if t == 0 { &start } else { last.after(t - 1).1 };
