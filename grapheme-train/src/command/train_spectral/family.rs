@@ -1,21 +1,21 @@
 //! Protocol 2: for each pattern a family of sequences of which no two are alike. What moves must be read off the frames seen.
 
-use super::method::{Method, peer};
+use super::method::{Simple, peer};
+use super::rows::{self, rows};
+use super::score::{ROLLOUTS, Scores, score};
 use super::training::{TrainingSettings, learn_family};
 use crate::output::{print, tell};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use grapheme_core::Stream;
-use grapheme_optics::spectral::protocol::WARM;
 use grapheme_optics::spectral::recurrence::{Kernel, Learned, LearnedSettings, Recurrence};
-use grapheme_optics::spectral::{History, Pattern, Predictor, PredictorSettings, Variation, mean_squared_error};
-use ndarray::{Array1, Array2};
-use serde::Serialize;
+use grapheme_optics::spectral::{Pattern, Predictor, PredictorSettings, Variation};
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// Frames of a sequence; all but the first 16 are scored.
 const LENGTH: usize = 64;
-/// Lengths of the rollouts from frame 16.
-const ROLLOUTS: [usize; 3] = [5, 10, 40];
 /// Patterns on which no simple method may be as good, one step ahead and over the longest rollout.
 const MUST: usize = 9;
 
@@ -51,11 +51,8 @@ fn simple() -> Vec<Recurrence> {
     ]
 }
 
-/// Mean squared errors one step ahead and over rollouts of 5, 10 and 40 frames.
-type Scores = [f64; 4];
-
 /// What one family showed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Row {
     pattern: Pattern,
     /// By simple method.
@@ -67,25 +64,36 @@ struct Row {
     rules: Scores,
 }
 
-/// Runs the protocol on n x n cells.
+impl rows::Row for Row {
+    fn pattern(&self) -> Pattern {
+        self.pattern
+    }
+}
+
+/// Runs the protocol on n x n cells; `keep` as in [`rows()`].
 ///
 /// # Errors
 /// Fewer than nine patterns on which the predictor is better than every simple method or as good as exact, or less than twice as
 /// good in the mean of the logarithms; after everything was printed.
-pub fn run(n: usize, seed: u64, counts: Counts, training: TrainingSettings, is_json: bool) -> Result<()> {
+pub fn run(
+    n: usize,
+    seed: u64,
+    counts: Counts,
+    training: TrainingSettings,
+    keep: Option<&Path>,
+    is_json: bool,
+) -> Result<()> {
     let names: Vec<String> = simple().iter().map(Recurrence::name).chain(["convolutional network".into()]).collect();
-    let mut rows = Vec::new();
-    for pattern in Pattern::ALL {
+    let mut line = serde_json::json!({
+        "protocol": 2, "size": n, "seed": seed, "sequences": counts, "passes": training.passes, "rate": training.rate
+    });
+    let rows = rows(keep, &line, |pattern| {
         let row = row(pattern, n, seed, counts, training)?;
-        let [one, .., far] = row.predictor;
-        tell(&format!(
-            "{}: {one:.2e} against {:.2e}, 40 steps {far:.2e} against {:.2e}",
-            pattern.name(),
-            row.best[0],
-            row.best[3]
-        ));
-        rows.push(row);
-    }
+        let ([one, .., far], best) = (row.predictor, row.best);
+        let name = pattern.name();
+        tell(&format!("{name}: {one:.2e} against {:.2e}, 40 steps {far:.2e} against {:.2e}", best[0], best[3]));
+        Ok(row)
+    })?;
     // One step ahead and over the longest rollout.
     let is_better = |row: &Row, i: usize| row.predictor[i] < row.best[i].max(FLOOR);
     let better = [0, 3].map(|i| rows.iter().filter(|row| is_better(row, i)).count());
@@ -98,10 +106,11 @@ pub fn run(n: usize, seed: u64, counts: Counts, training: TrainingSettings, is_j
         })
     });
     if is_json {
-        let line = serde_json::json!({
-            "protocol": 2, "size": n, "seed": seed, "sequences": counts, "passes": training.passes, "methods": names,
-            "patterns": rows, "better": better, "factor": factor, "factor_without_the_largest": factor_without
-        });
+        line["methods"] = names.into();
+        line["patterns"] = serde_json::to_value(&rows)?;
+        line["better"] = better.to_vec().into();
+        line["factor"] = factor.to_vec().into();
+        line["factor_without_the_largest"] = factor_without.to_vec().into();
         print(&format!("{line}\n"))?;
     } else {
         print(&table(&rows, &names, better, [factor, factor_without])?)?;
@@ -126,115 +135,21 @@ fn row(pattern: Pattern, n: usize, seed: u64, counts: Counts, training: Training
     };
     let (learn, test) = (family(counts.learn, 1)?, family(counts.test, 2)?);
 
-    let mut alone = score_simple(&learn, &test, seed)?;
-    alone.push(score_peer(&mut peer(&learn, TrainingSettings { seed, ..training })?, &test)?);
-    let mut predictor = Predictor::<f32>::new([n, n], PredictorSettings::default(), seed)?;
-    learn_family(&mut predictor, &learn, training)?;
-    let (mut own, mut rules) = (Tally::default(), Tally::default());
-    for frames in &test {
-        predictor.clear();
-        for (t, frame) in frames.iter().enumerate() {
-            if t == WARM {
-                for (step, expected) in predictor.forecast().rollout(ROLLOUTS[2]).iter().enumerate() {
-                    rules.rollout(step, mean_squared_error(expected, &frames[WARM + step]));
-                }
-                for (step, expected) in predictor.rollout(ROLLOUTS[2]).iter().enumerate() {
-                    own.rollout(step, mean_squared_error(expected, &frames[WARM + step]));
-                }
-            }
-            let expected = predictor.predict();
-            if t >= WARM {
-                own.one_step(mean_squared_error(&expected, frame));
-                rules.one_step(mean_squared_error(&predictor.forecast().predict(), frame));
-            }
-            predictor.observe(frame)?;
-        }
-    }
-    let simple: Vec<Scores> = alone.iter().map(Tally::scores).collect();
-    let best = std::array::from_fn(|i| simple.iter().map(|scores| scores[i]).fold(f64::INFINITY, f64::min));
-    Ok(Row { pattern, simple, best, predictor: own.scores(), rules: rules.scores() })
-}
-
-/// Each simple method as it is: fitted anew to all frames of the sequence so far, jumps included, with nothing around it.
-fn score_simple(learn: &[Vec<Array2<f64>>], test: &[Vec<Array2<f64>>], seed: u64) -> Result<Vec<Tally>> {
     let settings =
         LearnedSettings { lags: vec![8, 16], components: 24, delays: vec![4], passes: 0, ..LearnedSettings::default() };
-    let learned = Learned::fit(learn, &settings, &Stream::new(seed))?;
-    let methods = simple();
-    let mut tallies = vec![Tally::default(); methods.len()];
-    for frames in test {
-        let mut history = History::new([frames[0].nrows(), frames[0].ncols()], LENGTH + ROLLOUTS[2])?;
-        for (t, frame) in frames.iter().enumerate() {
-            for (method, tally) in methods.iter().zip(&mut tallies).filter(|_| t >= WARM) {
-                let rule = method.fit(&learned, &history);
-                let rule = rule.with_context(|| format!("{} has no answer at frame {t}", method.name()))?;
-                let next = |history: &History| {
-                    let mut next = Array1::zeros(history.pixels());
-                    rule.next(history, next.view_mut());
-                    next.mapv(|x: f64| if x.is_finite() { x.clamp(0.0, 1.0) } else { 0.5 })
-                        .into_shape_with_order(frame.dim())
-                };
-                let expected = next(&history)?;
-                tally.one_step(mean_squared_error(&expected, frame));
-                if t == WARM {
-                    let (mut longer, mut expected) = (history.clone(), expected);
-                    for step in 0..ROLLOUTS[2] {
-                        tally.rollout(step, mean_squared_error(&expected, &frames[WARM + step]));
-                        longer.push(&expected)?;
-                        expected = next(&longer)?;
-                    }
-                }
-            }
-            history.push(frame)?;
-        }
+    let learned = Learned::fit(&learn, &settings, &Stream::new(seed))?;
+    let mut simple = Vec::new();
+    for rule in self::simple() {
+        let mut method = Simple::new(rule, &learned, [n, n], LENGTH + ROLLOUTS[2])?;
+        simple.push(score(&mut method, &test, |_| {})?);
     }
-    Ok(tallies)
-}
-
-/// The convolutional network, which stands among the simple methods.
-fn score_peer(network: &mut dyn Method, test: &[Vec<Array2<f64>>]) -> Result<Tally> {
-    let mut tally = Tally::default();
-    for frames in test {
-        network.clear();
-        for (t, frame) in frames.iter().enumerate() {
-            if t == WARM {
-                for (step, expected) in network.rollout(ROLLOUTS[2])?.iter().enumerate() {
-                    tally.rollout(step, mean_squared_error(expected, &frames[WARM + step]));
-                }
-            }
-            if t >= WARM {
-                tally.one_step(mean_squared_error(&network.predict()?, frame));
-            }
-            network.observe(frame)?;
-        }
-    }
-    Ok(tally)
-}
-
-/// Sums of squared errors and their number, one step ahead and by length of the rollout.
-#[derive(Clone, Default)]
-struct Tally {
-    sums: Scores,
-    counts: [u32; 4],
-}
-
-impl Tally {
-    fn one_step(&mut self, error: f64) {
-        self.sums[0] += error;
-        self.counts[0] += 1;
-    }
-
-    /// The error of frame `step` of a rollout, from 0, which counts in every rollout that is longer.
-    fn rollout(&mut self, step: usize, error: f64) {
-        for (i, _) in ROLLOUTS.iter().enumerate().filter(|(_, length)| step < **length) {
-            self.sums[1 + i] += error;
-            self.counts[1 + i] += 1;
-        }
-    }
-
-    fn scores(&self) -> Scores {
-        std::array::from_fn(|i| self.sums[i] / f64::from(self.counts[i].max(1)))
-    }
+    simple.push(score(&mut peer(&learn, TrainingSettings { seed, ..training })?, &test, |_| {})?);
+    let mut own = Predictor::<f32>::new([n, n], PredictorSettings::default(), seed)?;
+    learn_family(&mut own, &learn, training)?;
+    let rules = score(&mut own.forecast().clone(), &test, |_| {})?;
+    let predictor = score(&mut own, &test, |_| {})?;
+    let best = std::array::from_fn(|i| simple.iter().map(|scores| scores[i]).fold(f64::INFINITY, f64::min));
+    Ok(Row { pattern, simple, best, predictor, rules })
 }
 
 fn table(
@@ -273,6 +188,8 @@ fn table(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use grapheme_optics::spectral::mean_squared_error;
+    use grapheme_optics::spectral::protocol::WARM;
 
     #[test]
     fn a_family_is_scored_by_what_its_methods_are_called() {

@@ -8,7 +8,9 @@ mod method;
 mod obstacle;
 mod picture;
 mod protocol;
+mod rows;
 mod scene;
+mod score;
 mod training;
 
 use crate::command::{CommandLine, spoken};
@@ -93,6 +95,9 @@ pub struct Cli {
     #[arg(long, num_args = 2, value_names = ["LEARN", "TEST"], default_values_t = [400, 50], requires = "protocol",
         value_parser = clap::value_parser!(u16).range(2..=2000))]
     sequences: Vec<u16>,
+    /// Keep what protocols 1 and 2 found of each pattern in this file, and go on behind what is there
+    #[arg(long, value_name = "FILE", requires = "protocol")]
+    keep: Option<PathBuf>,
     /// Print one line of JSON
     #[arg(long)]
     json: bool,
@@ -110,7 +115,7 @@ Examples:
   train_spectral --out runs/double_slit --resume            go on after an interruption
   train_spectral --run runs/double_slit --pattern chirp     what was trained there, on something else
   train_spectral --protocol 1 --seeds 1,2,3
-  train_spectral --protocol 2
+  train_spectral --protocol 2 --keep rows.jsonl              again, to go on after an interruption
   train_spectral --protocol obstacle --sequences 100 20
   train_spectral --protocol latents --seeds 1,2,3";
 
@@ -203,9 +208,14 @@ fn run(cli: &Cli) -> Result<()> {
         let (n, seed) = (cli.size.map_or(SIZE, usize::from), cli.seed.unwrap_or(1));
         let training = TrainingSettings { passes: cli.passes.unwrap_or(PASSES), rate, seed };
         let counts @ [learn, test] = [0, 1].map(|i| usize::from(cli.sequences[i]));
+        let keep = cli.keep.as_deref();
+        ensure!(
+            keep.is_none() || matches!(protocol, Protocol::Sequence | Protocol::Family),
+            "--keep: only protocols 1 and 2 are kept; leave it out"
+        );
         return match protocol {
-            Protocol::Sequence => protocol::run(n, &cli.seeds, training, cli.json),
-            Protocol::Family => family::run(n, seed, family::Counts { learn, test }, training, cli.json),
+            Protocol::Sequence => protocol::run(n, &cli.seeds, training, keep, cli.json),
+            Protocol::Family => family::run(n, seed, family::Counts { learn, test }, training, keep, cli.json),
             Protocol::Obstacle => obstacle::run(n, counts, training, cli.json),
             Protocol::Latents => latents::run(n, &cli.seeds, training, cli.json),
         };

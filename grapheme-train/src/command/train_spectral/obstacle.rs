@@ -2,11 +2,11 @@
 
 use super::method::{Method, Simple, peer};
 use super::scene::Scene;
+use super::score::{ROLLOUTS, score};
 use super::training::{TrainingSettings, learn_family};
 use crate::output::{print, tell};
 use anyhow::{Result, ensure};
 use grapheme_core::{Stream, param};
-use grapheme_optics::spectral::protocol::WARM;
 use grapheme_optics::spectral::recurrence::{Learned, LearnedSettings, Recurrence};
 use grapheme_optics::spectral::{Bands, Partition, Predictor, PredictorSettings};
 use ndarray::Array2;
@@ -14,8 +14,6 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::Instant;
 
-/// Lengths of the rollouts from frame 16.
-const ROLLOUTS: [usize; 3] = [5, 10, 40];
 /// The last of the bands, each an octave of cycles over the frame: 0 to 1, 2 to 3, 4 to 7, 8 to 15, and faster.
 const LAST_BAND: usize = 4;
 
@@ -70,14 +68,14 @@ fn rows(learn: &[Vec<Array2<f64>>], test: &[Vec<Array2<f64>>], training: Trainin
     let seconds = timed(clock);
     let mut rules = own.forecast().clone();
     let parameters = Some(param::count(own.correction()));
-    rows.push(Row { parameters, seconds, ..score("predictor".into(), &mut own, test)? });
-    rows.push(score("its rules alone".into(), &mut rules, test)?);
+    rows.push(Row { parameters, seconds, ..score_of("predictor".into(), &mut own, test)? });
+    rows.push(score_of("its rules alone".into(), &mut rules, test)?);
 
     tell("the convolutional network learns");
     let clock = Instant::now();
     let mut network = peer(learn, training)?;
     let (seconds, parameters) = (timed(clock), Some(param::count(network.network())));
-    rows.push(Row { parameters, seconds, ..score("convolutional network".into(), &mut network, test)? });
+    rows.push(Row { parameters, seconds, ..score_of("convolutional network".into(), &mut network, test)? });
 
     let settings =
         LearnedSettings { lags: vec![16], components: 24, delays: vec![4], passes: 0, ..LearnedSettings::default() };
@@ -91,47 +89,24 @@ fn rows(learn: &[Vec<Array2<f64>>], test: &[Vec<Array2<f64>>], training: Trainin
         Recurrence::Components { delays: 4 },
     ] {
         let name = rule.name();
-        rows.push(score(name, &mut Simple::new(rule, &learned, shape, longest)?, test)?);
+        rows.push(score_of(name, &mut Simple::new(rule, &learned, shape, longest)?, test)?);
     }
     Ok(rows)
 }
 
-fn score(name: String, method: &mut dyn Method, test: &[Vec<Array2<f64>>]) -> Result<Row> {
+fn score_of(name: String, method: &mut dyn Method, test: &[Vec<Array2<f64>>]) -> Result<Row> {
     tell(&name);
     let shape = [test[0][0].nrows(), test[0][0].ncols()];
     let spectra = Bands::new(shape, Partition::Of(1))?;
-    let pixels = (shape[0] * shape[1]) as f64;
-    let (mut bands, mut frames) = ([0.0; LAST_BAND + 1], 0.0);
-    let (mut sums, mut counts) = ([0.0; 3], [0.0; 3]);
-    for sequence in test {
-        method.clear();
-        for (t, frame) in sequence.iter().enumerate() {
-            if t == WARM {
-                let longest = ROLLOUTS[2].min(sequence.len() - WARM);
-                for (step, expected) in method.rollout(longest)?.iter().enumerate() {
-                    let error = grapheme_optics::spectral::mean_squared_error(expected, &sequence[WARM + step]);
-                    for i in (0..3).filter(|&i| step < ROLLOUTS[i]) {
-                        sums[i] += error;
-                        counts[i] += 1.0;
-                    }
-                }
-            }
-            if t >= WARM {
-                let error = frame - &method.predict()?;
-                for (radius, energy) in spectra.radial_energies(&error).into_iter().enumerate() {
-                    bands[(radius.max(1).ilog2() as usize).min(LAST_BAND)] += energy / pixels;
-                }
-                frames += 1.0;
-            } else {
-                // Some learn from how wrong they were.
-                method.predict().ok();
-            }
-            method.observe(frame)?;
+    let (mut bands, mut cells) = ([0.0; LAST_BAND + 1], 0);
+    let [one_step, rollouts @ ..] = score(method, test, |error| {
+        cells += error.len();
+        for (radius, energy) in spectra.radial_energies(error).into_iter().enumerate() {
+            bands[(radius.max(1).ilog2() as usize).min(LAST_BAND)] += energy;
         }
-    }
-    let bands = bands.map(|sum| sum / f64::max(frames, 1.0));
-    let rollouts = std::array::from_fn(|i| sums[i] / f64::max(counts[i], 1.0));
-    Ok(Row { name, one_step: bands.iter().sum(), rollouts, bands, parameters: None, seconds: None })
+    })?;
+    let bands = bands.map(|sum| sum / cells.max(1) as f64);
+    Ok(Row { name, one_step, rollouts, bands, parameters: None, seconds: None })
 }
 
 fn table(rows: &[Row]) -> Result<String, std::fmt::Error> {
@@ -157,6 +132,7 @@ fn table(rows: &[Row]) -> Result<String, std::fmt::Error> {
 mod tests {
     use super::*;
     use grapheme_optics::spectral::mean_squared_error;
+    use grapheme_optics::spectral::protocol::WARM;
 
     #[test]
     fn bands_add_up_to_the_error_and_every_method_has_a_row() {
@@ -169,6 +145,7 @@ mod tests {
             sum += (WARM..64).map(|t| mean_squared_error(&frames[t - 1], &frames[t])).sum::<f64>() / 96.0;
             held += (0..40).map(|t| mean_squared_error(&frames[WARM - 1], &frames[WARM + t])).sum::<f64>() / 80.0;
         }
+        assert!((copy.bands.iter().sum::<f64>() / copy.one_step - 1.0).abs() < 1e-9, "{copy:?}");
         assert!((copy.one_step / sum - 1.0).abs() < 1e-9 && (copy.rollouts[2] / held - 1.0).abs() < 1e-9, "{copy:?}");
         assert!(rows[0].one_step < 0.1 * copy.one_step && rows[0].parameters.is_some(), "{:?}", rows[0]);
         assert_eq!(table(&rows).unwrap().lines().count(), 1 + 8 + 2 + 8);

@@ -1,5 +1,6 @@
 //! Protocol 1: all eleven patterns with one model and one set of settings, and the simple methods beside it.
 
+use super::rows::{self, rows};
 use super::training::{TrainingSettings, learn_all};
 use crate::output::{print, tell};
 use anyhow::{Result, ensure};
@@ -10,8 +11,9 @@ use grapheme_optics::spectral::{
     Forecast, ForecastSettings, Pattern, Predictor, PredictorSettings, Variation, mean_squared_error,
 };
 use ndarray::Array2;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// Frames 0 to 499 are learned from; of frames 10,000 to 10,100 all but the first 16 are scored.
 const LEARN: usize = 500;
@@ -37,7 +39,7 @@ const SIMPLE: [Recurrence; 7] = [
 ];
 
 /// What one pattern showed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Row {
     pattern: Pattern,
     /// By simple method.
@@ -53,17 +55,25 @@ struct Row {
     holds: bool,
 }
 
-/// Runs the protocol on n x n cells.
+impl rows::Row for Row {
+    fn pattern(&self) -> Pattern {
+        self.pattern
+    }
+}
+
+/// Runs the protocol on n x n cells; `keep` as in [`rows()`].
 ///
 /// # Errors
 /// A pattern on which a seed is outside its bound, after everything was printed.
-pub fn run(n: usize, seeds: &[u64], training: TrainingSettings, is_json: bool) -> Result<()> {
-    let rows = Pattern::ALL.iter().map(|&pattern| row(pattern, n, seeds, training)).collect::<Result<Vec<_>>>()?;
+pub fn run(n: usize, seeds: &[u64], training: TrainingSettings, keep: Option<&Path>, is_json: bool) -> Result<()> {
+    let mut line = serde_json::json!({
+        "protocol": 1, "size": n, "seeds": seeds, "passes": training.passes, "rate": training.rate
+    });
+    let rows = rows(keep, &line, |pattern| row(pattern, n, seeds, training))?;
     let names: Vec<String> = SIMPLE.iter().map(Recurrence::name).collect();
     if is_json {
-        let line = serde_json::json!({
-            "protocol": 1, "size": n, "seeds": seeds, "passes": training.passes, "methods": names, "patterns": rows
-        });
+        line["methods"] = names.into();
+        line["patterns"] = serde_json::to_value(&rows)?;
         print(&format!("{line}\n"))?;
     } else {
         print(&table(&rows, &names)?)?;

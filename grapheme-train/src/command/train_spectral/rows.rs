@@ -1,0 +1,135 @@
+//! The rows of a comparison, one a pattern: worked out side by side, and kept in a file as they come.
+
+use crate::file;
+use crate::lanes::Lanes;
+use crate::output::tell;
+use crate::run::MetricsLog;
+use anyhow::{Context, Result, ensure};
+use grapheme_optics::spectral::Pattern;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::path::Path;
+use std::sync::Mutex;
+
+/// What one pattern showed.
+pub trait Row: Serialize + DeserializeOwned + Send {
+    /// The pattern.
+    fn pattern(&self) -> Pattern;
+}
+
+/// The row of every pattern, by `make`.
+///
+/// With `keep`, rows are written to that file as they come, each on a line of JSON behind a first line that tells the settings; those
+/// that are there already are not made again. What was half written when the process was killed is cut off.
+///
+/// # Errors
+/// Those of `make`; a file of other settings, or with a line that is not of this comparison; what the operating system refuses.
+pub fn rows<R: Row>(
+    keep: Option<&Path>,
+    settings: &Value,
+    make: impl Fn(Pattern) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let (log, mut rows) = match keep {
+        Some(path) => {
+            let (log, rows) = open(path, settings)?;
+            (Some(Mutex::new(log)), rows)
+        }
+        None => (None, Vec::new()),
+    };
+    let is_missing = |pattern: &Pattern| rows.iter().all(|row: &R| row.pattern() != *pattern);
+    let missing: Vec<Pattern> = Pattern::ALL.into_iter().filter(is_missing).collect();
+    if !rows.is_empty() {
+        tell(&format!("{} of {} patterns were kept", rows.len(), Pattern::ALL.len()));
+    }
+    rows.extend(Lanes::<()>::new(0)?.map(&missing, |_, &pattern| -> Result<R> {
+        let row = make(pattern)?;
+        if let Some(log) = &log {
+            let mut log = log.lock().expect("nothing panics while it is held");
+            log.append(&row);
+            log.commit()?;
+        }
+        Ok(row)
+    })?);
+    rows.sort_by_key(Row::pattern);
+    Ok(rows)
+}
+
+fn open<R: Row>(path: &Path, settings: &Value) -> Result<(MetricsLog, Vec<R>)> {
+    let text = if path.exists() { file::read(path)? } else { Vec::new() };
+    let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    let mut lines = text[..whole].split_inclusive(|&byte| byte == b'\n');
+    let name = path.display();
+    let first = lines.next();
+    if let Some(first) = first {
+        let found: Option<Value> = serde_json::from_slice(first).ok();
+        ensure!(
+            found.as_ref() == Some(settings),
+            "{name}, line 1: not the settings that are asked for, {settings}; ask for those of the file, or for another file"
+        );
+    }
+    let rows = lines.enumerate().map(|(i, line)| {
+        let row = serde_json::from_slice(line);
+        row.with_context(|| format!("{name}, line {}: no row of this comparison; delete the line", i + 2))
+    });
+    let rows = rows.collect::<Result<_>>()?;
+    let mut log = MetricsLog::open(path, whole as u64)?;
+    if first.is_none() {
+        log.append(settings);
+        log.commit()?;
+    }
+    Ok((log, rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+    use serde_json::json;
+    use std::fs;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Name {
+        pattern: Pattern,
+        name: String,
+    }
+
+    impl Row for Name {
+        fn pattern(&self) -> Pattern {
+            self.pattern
+        }
+    }
+
+    #[test]
+    fn what_was_kept_is_not_made_again_and_what_does_not_belong_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        let (settings, made) = (json!({ "size": 8 }), AtomicUsize::new(0));
+        let named = |pattern: Pattern| {
+            made.fetch_add(1, Ordering::Relaxed);
+            Ok(Name { pattern, name: pattern.name().to_owned() })
+        };
+        let halfway = |pattern: Pattern| {
+            ensure!(pattern != Pattern::Concentric, "killed");
+            named(pattern)
+        };
+        assert!(rows(Some(&path), &settings, halfway).is_err());
+        // Killed in the midst of the last line.
+        let text = fs::read(&path).unwrap();
+        fs::write(&path, &text[..text.len() - 3]).unwrap();
+        let before = made.swap(0, Ordering::Relaxed);
+        let resumed = rows(Some(&path), &settings, named).unwrap();
+        assert_eq!((before, made.swap(0, Ordering::Relaxed)), (10, 2));
+        assert_eq!(resumed, rows(None, &settings, named).unwrap());
+        assert_eq!(resumed, rows(Some(&path), &settings, |_| anyhow::bail!("all is there")).unwrap());
+
+        let kept = fs::read_to_string(&path).unwrap();
+        assert_eq!(kept.lines().count(), 12);
+        let refused = rows(Some(&path), &json!({ "size": 9 }), named).unwrap_err().to_string();
+        assert!(refused.contains("line 1") && refused.contains("\"size\":9"), "{refused}");
+        fs::write(&path, kept.replacen("\"name\"", "\"game\"", 3)).unwrap();
+        let refused = rows(Some(&path), &settings, named).unwrap_err().to_string();
+        assert!(refused.contains("line 2"), "{refused}");
+    }
+}
