@@ -76,8 +76,9 @@ pub struct WormholeLink {
 ///
 /// `epsilon` is the root of the decayed mean squared error of the recurrences, so the correction y works in units of what there is
 /// to correct: where they are exact nothing is added. `alpha`, in 0 to 1, is the least-squares factor of past
-/// corrections on past errors, shrunk towards 0 by how uncertain it is: see [`Predictor::trust`]. While it is 0 the attention is asked at the
-/// first sixteen frames, and then at every eighth, whether it would have helped.
+/// corrections on past errors, shrunk towards 0 by how uncertain it is: see [`Predictor::trust`]. A sequence begins with that of the
+/// training. While it is 0 the attention is only asked at
+/// every eighth frame whether it would have helped.
 ///
 /// Everything is causal by construction: a prediction is made from what [`Predictor::observe`] was given.
 #[derive(Clone, Debug)]
@@ -101,6 +102,9 @@ pub struct Predictor<S> {
     change: [f64; 2],
     /// Decayed sums of correction times error, of squared correction, and of the square of the former.
     agreement: [f64; 3],
+    /// What the newest frame added to them, and what they are before the first.
+    newest: [f64; 3],
+    prior: [f64; 3],
     /// The last prediction.
     last: Option<Last<S>>,
 }
@@ -130,9 +134,7 @@ const DECAY: f64 = 0.9;
 const MEMORY: f64 = 0.95;
 /// A factor that is not this many times its standard error counts as 0.
 const SIGNIFICANT: f64 = 2.0;
-/// A correction that is not trusted is tried at each of so many first frames of a history, so that trust comes before a short sequence is
-/// over, and then again after so many.
-const FIRST: usize = 16;
+/// A correction that is not trusted is tried again after so many frames.
 const TRIAL: usize = 8;
 /// Features are cut off at so many times their unit: after a long calm a jump would be thousands.
 const LIMIT: f64 = 5.0;
@@ -165,6 +167,8 @@ impl<S: Scalar> Predictor<S> {
             error: [0.0; 2],
             change: [0.0; 2],
             agreement: [0.0; 3],
+            newest: [0.0; 3],
+            prior: [0.0; 3],
             last: None,
             bands,
             settings,
@@ -189,6 +193,7 @@ impl<S: Scalar> Predictor<S> {
         self.forecast.observe(frame)?;
         let split = self.bands.split(frame);
         let pixels = frame.len() as f64;
+        self.newest = [0.0; 3];
         let moved = &split - &self.split;
         if let Some(newest) = self.records.front_mut() {
             let squared = moved.sum_axis(Axis(0)).mapv(|x| x * x).sum() / pixels;
@@ -205,8 +210,13 @@ impl<S: Scalar> Predictor<S> {
                     let along = (&read.correction * &error).sum() * weight;
                     let own = read.correction.iter().map(|c| c * c).sum::<f64>() * weight;
                     let [sum, squared, variance] = self.agreement;
-                    self.agreement =
-                        [MEMORY * sum + along, MEMORY * squared + own, MEMORY * MEMORY * variance + along * along];
+                    let newest = [along, own, along * along];
+                    self.agreement = [
+                        MEMORY * sum + newest[0],
+                        MEMORY * squared + newest[1],
+                        MEMORY * MEMORY * variance + newest[2],
+                    ];
+                    self.newest = newest;
                 }
             }
             newest.followed = Some(followed);
@@ -251,8 +261,7 @@ impl<S: Scalar> Predictor<S> {
             return base;
         }
         let (epsilon, trust) = (unit(self.error), self.trust());
-        let steps = self.forecast.history().steps();
-        let is_asked = trust > 0.0 || steps <= FIRST || steps.is_multiple_of(TRIAL);
+        let is_asked = trust > 0.0 || self.forecast.history().steps().is_multiple_of(TRIAL);
         let read = is_asked.then(|| self.read(&base, epsilon));
         let frame = match &read {
             Some(read) if trust > 0.0 => (&base + &(&read.correction * trust)).mapv(|x| x.clamp(0.0, 1.0)),
@@ -284,22 +293,26 @@ impl<S: Scalar> Predictor<S> {
     /// The loss of the last prediction against what came, and its gradient, which is added into `grad`.
     ///
     /// To be called between [`Predictor::predict`] and [`Predictor::observe`]; without a prediction there is nothing to learn.
-    pub fn learn(&self, frame: &Array2<f64>, grad: &mut Correction<S>) -> Option<f64> {
+    pub fn learn(&mut self, frame: &Array2<f64>, grad: &mut Correction<S>) -> Option<f64> {
         self.learn_with(frame, grad, |_, _, _| 0.0)
     }
 
     /// The same with a further term of the loss: `more(y, target, dy)` returns its value for the outputs y and adds its gradient to `dy`.
     pub fn learn_with(
-        &self,
+        &mut self,
         frame: &Array2<f64>,
         grad: &mut Correction<S>,
         more: impl FnOnce(&Array2<S>, &Target<'_>, &mut Array2<S>) -> f64,
     ) -> Option<f64> {
-        let (last, read) = self.read_last()?;
+        let mut last = self.last.take()?;
+        let read = last.read.take().unwrap_or_else(|| self.read(&last.base, last.epsilon));
         let target = Target { frame, base: &last.base, epsilon: last.epsilon };
         let (mut loss, mut dy) = self.settings.loss.evaluate(&read.outputs, &target);
         loss += more(&read.outputs, &target, &mut dy);
         self.correction.backward(&read.moment, read.cache.clone(), dy.view(), grad);
+        // Kept, so that trust hears of every frame that is learned from.
+        last.read = Some(read);
+        self.last = Some(last);
         Some(loss)
     }
 
@@ -361,7 +374,8 @@ impl<S: Scalar> Predictor<S> {
         self.records.clear();
         self.looks = None;
         self.split.fill(0.0);
-        (self.error, self.change, self.agreement, self.last) = ([0.0; 2], [0.0; 2], [0.0; 3], None);
+        (self.error, self.change, self.last) = ([0.0; 2], [0.0; 2], None);
+        (self.agreement, self.newest) = (self.prior, [0.0; 3]);
     }
 
     /// The recurrences, to take over what others like them have learned; see [`Forecast::take_over`].
@@ -369,8 +383,8 @@ impl<S: Scalar> Predictor<S> {
         &mut self.forecast
     }
 
-    /// Decayed sums of correction times error, of squared correction, and of the square of the former, of which [`Predictor::trust`] is made: the one thing that
-    /// depends on corrections made before, so that who repeats a sequence without them can set it.
+    /// Decayed sums of correction times error, of squared correction, and of the square of the former, of which [`Predictor::trust`] is
+    /// made: the one thing that depends on corrections made before, so that who repeats a sequence without them can set it.
     pub fn agreement(&self) -> [f64; 3] {
         self.agreement
     }
@@ -378,6 +392,30 @@ impl<S: Scalar> Predictor<S> {
     /// Sets what [`Predictor::agreement`] told.
     pub fn set_agreement(&mut self, agreement: [f64; 3]) {
         self.agreement = agreement;
+    }
+
+    /// What the newest frame added to [`Predictor::agreement`].
+    pub fn newest_agreement(&self) -> [f64; 3] {
+        self.newest
+    }
+
+    /// What [`Predictor::agreement`] is before the first frame: nothing, until [`Predictor::learn_prior`].
+    pub fn prior(&self) -> [f64; 3] {
+        self.prior
+    }
+
+    /// Sets it as it was told, and forgets the frames seen.
+    pub fn set_prior(&mut self, prior: [f64; 3]) {
+        self.prior = prior;
+        self.clear();
+    }
+
+    /// A new sequence begins with the trust that was earned on others: `sums` over so many frames of what
+    /// [`Predictor::newest_agreement`] told counts as the evidence of the frames that memory holds, with the standard error of all.
+    /// It fades as all else, so that after these frames the sequence itself decides. Forgets the frames seen.
+    pub fn learn_prior(&mut self, sums: [f64; 3], frames: u32) {
+        let scale = (1.0 / (1.0 - MEMORY) / f64::from(frames.max(1))).min(1.0);
+        self.set_prior([sums[0] * scale, sums[1] * scale, sums[2] * scale * scale]);
     }
 
     /// The trained part.
@@ -579,6 +617,28 @@ mod tests {
         // The first-order law of gradient-driven work.
         let work = crate::field::gradient::Work::of_step(before, after, rate, energy);
         assert!((work.ratio() - 1.0).abs() < 0.01, "{work:?}");
+    }
+
+    #[test]
+    fn trust_that_was_earned_is_there_in_a_new_sequence_and_fades_where_it_is_wrong() {
+        let mut predictor = trained();
+        // Steady gains of half the squared correction, over as many frames as memory holds and over ten times as many.
+        for (frames, expected) in [(20, 0.5 * (1.0 - 4.0 / 20.0)), (200, 0.5 * (1.0 - 4.0 / 200.0))] {
+            let each = [0.1, 0.2, 0.01].map(|sum| sum * f64::from(frames));
+            predictor.learn_prior(each, frames);
+            assert!((predictor.trust() - expected).abs() < 1e-12, "{}", predictor.trust());
+        }
+        let first = predictor.trust();
+        for frame in noise(7, 60) {
+            predictor.predict();
+            predictor.observe(&frame).unwrap();
+            // What the frame adds is told.
+            let [along, own, squared] = predictor.newest_agreement();
+            assert!((along * along - squared).abs() <= 1e-12 * squared && own >= 0.0);
+        }
+        assert!(predictor.trust() < 0.1 * first, "random corrections of noise: {}", predictor.trust());
+        predictor.clear();
+        assert_eq!(predictor.trust(), first);
     }
 
     #[test]

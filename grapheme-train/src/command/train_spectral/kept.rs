@@ -49,7 +49,7 @@ pub struct Wishes {
 }
 
 /// The form of `model.safetensors` that this program writes and reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What `model.safetensors` says of the predictor in it.
 #[derive(Serialize, Deserialize)]
@@ -58,6 +58,7 @@ struct Made {
     shape: [usize; 2],
     settings: PredictorSettings,
     seed: u64,
+    prior: [f64; 3],
 }
 
 /// Keeps a trained predictor: settings, what the recurrences have learned, and the weights of the attention. `metrics` is the length of
@@ -70,7 +71,10 @@ pub fn save(path: &Path, predictor: &Predictor<f32>, seed: u64, metrics: u64) ->
     let mut model = Checkpoint::new(path);
     model.note("spectral", VERSION);
     model.note("metrics", metrics);
-    model.insert_value("made", &Made { shape, settings: predictor.settings().clone(), seed })?;
+    model.insert_value(
+        "made",
+        &Made { shape, settings: predictor.settings().clone(), seed, prior: predictor.prior() },
+    )?;
     model.insert_value("experience", &predictor.forecast().experience())?;
     model.insert("correction", predictor.correction())?;
     model.save()
@@ -88,13 +92,15 @@ pub fn load(path: &Path) -> Result<(Predictor<f32>, u64)> {
         version == VERSION,
         "{name}: version {version}, this program reads {VERSION}; use the program that wrote it"
     );
-    let Made { shape, settings, seed } = model.read_value("made")?;
+    let Made { shape, settings, seed, prior } = model.read_value("made")?;
     let cells = shape[0].checked_mul(shape[1]).filter(|&cells| cells <= super::MOST_CELLS);
     ensure!(cells.is_some(), "{name}: {shape:?} cells are more than can be held; the file is damaged, train again");
     let mut predictor = Predictor::new(shape, settings, seed).with_context(|| format!("{name}: settings"))?;
     let experience = model.read_value("experience")?;
     predictor.forecast_mut().take_over(experience).with_context(|| format!("{name}: experience"))?;
     model.read_into("correction", predictor.correction_mut())?;
+    ensure!(prior.iter().all(|sum| sum.is_finite()), "{name}: a prior of {prior:?}; the file is damaged, train again");
+    predictor.set_prior(prior);
     Ok((predictor, model.noted("metrics")?))
 }
 

@@ -166,6 +166,8 @@ struct Place {
     /// The sum of the losses of the pass, and their number.
     sum: f64,
     count: u32,
+    /// What [`Predictor::newest_agreement`] told in the pass, summed.
+    evidence: [f64; 3],
     /// [`Predictor::agreement`].
     agreement: [f64; 3],
 }
@@ -205,7 +207,11 @@ impl<'a> Trainer<'a> {
             let Some(frame) = sequences[self.at.sequence].get(self.at.frame) else {
                 (self.at.sequence, self.at.frame) = (self.at.sequence + 1, 0);
                 if self.at.sequence == sequences.len() {
-                    (self.at.pass, self.at.sequence, self.at.sum, self.at.count) = (self.at.pass + 1, 0, 0.0, 0);
+                    let Place { pass, evidence, count, step, .. } = self.at;
+                    self.at = Place { pass: pass + 1, step, ..Place::default() };
+                    if self.at.pass == self.settings.passes {
+                        self.predictor.learn_prior(evidence, count);
+                    }
                 }
                 continue;
             };
@@ -217,6 +223,8 @@ impl<'a> Trainer<'a> {
             self.predictor.observe(frame)?;
             self.at.frame += 1;
             if step.is_some() {
+                let newest = self.predictor.newest_agreement();
+                self.at.evidence.iter_mut().zip(newest).for_each(|(sum, more)| *sum += more);
                 return Ok(step);
             }
         }
@@ -395,6 +403,7 @@ mod tests {
                 let rest: Vec<f64> = std::iter::from_fn(|| trainer.step().unwrap().map(|step| step.loss)).collect();
                 assert_eq!(rest, losses[stop..], "{loss:?} after {stop} steps");
                 assert_eq!((first.predict(), second.predict()).1, whole.predict());
+                assert_eq!((second.prior(), second.prior()[1] > 0.0), (whole.prior(), true));
                 let refused = Trainer::new(&mut second, &sequences[..1], settings).unwrap().load(&kept);
                 assert_eq!(refused.is_err(), !(1..=16).contains(&stop) && !(43..59).contains(&stop), "{stop}");
             }
