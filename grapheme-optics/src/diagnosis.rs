@@ -2,7 +2,7 @@
 //!
 //! [`diagnose`] looks at the energy a row at each boundary over the steps and at what the media did, and gives
 //! [`Verdict`]s: where gradients fade, grow, are dead, bend or cancel, since which step, and which setting to change. A run
-//! without any complaint gets an empty list. Every rule has a planted case in `tests/diagnosis.rs`.
+//! without any complaint gets an empty list. Every rule has a planted case in `tests/laws/diagnosis.rs`.
 
 use grapheme_core::BoundaryFigures;
 use serde::Serialize;
