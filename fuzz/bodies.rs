@@ -27,7 +27,7 @@ pub const TARGETS: [Target; 11] = [
     ("graph_json", graph_json),
     ("pairs", pairs),
     ("optics", optics),
-    ("examples", examples),
+    ("training_examples", training_examples),
     ("config", config),
     ("metrics", metrics),
     ("checkpoint", checkpoint),
@@ -109,7 +109,7 @@ pub fn optics(bytes: &[u8]) {
 }
 
 /// Two columns and JSON lines.
-pub fn examples(bytes: &[u8]) {
+pub fn training_examples(bytes: &[u8]) {
     for name in ["examples.tsv", "examples.jsonl"] {
         let path = file(name, bytes);
         for bad_lines in [BadLines::Stop, BadLines::Skip] {

@@ -5,6 +5,7 @@ mod bodies;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 #[test]
 fn the_corpus_is_handled() {
@@ -21,4 +22,26 @@ fn the_corpus_is_handled() {
         }
         assert!(inputs >= 3, "{name} has a corpus of {inputs}");
     }
+}
+
+#[test]
+fn the_fuzzer_knows_every_target() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/Cargo.toml");
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1", "--manifest-path"])
+        .arg(manifest)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut found: Vec<&str> = found["packages"][0]["targets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|target| target["name"].as_str().unwrap())
+        .collect();
+    let mut named = bodies::TARGETS.map(|(name, _)| name).to_vec();
+    found.sort_unstable();
+    named.sort_unstable();
+    assert_eq!(found, named);
 }
