@@ -61,13 +61,15 @@ fn open<R: Row>(path: &Path, settings: &Value) -> Result<(MetricsLog, Vec<R>)> {
     let mut lines = text[..whole].split_inclusive(|&byte| byte == b'\n');
     let name = path.display();
     let first = lines.next();
-    if let Some(first) = first {
-        let found: Option<Value> = serde_json::from_slice(first).ok();
-        ensure!(
-            found.as_ref() == Some(settings),
-            "{name}, line 1: not the settings that are asked for, {settings}; ask for those of the file, or for another file"
-        );
-    }
+    // The first line may be half written, but a file that is something else must not be cut off.
+    let is_ours = match first {
+        Some(line) => serde_json::from_slice::<Value>(line).is_ok_and(|found| found == *settings),
+        None => serde_json::to_vec(settings)?.starts_with(&text),
+    };
+    ensure!(
+        is_ours,
+        "{name}, line 1: not the settings that are asked for, {settings}; ask for those of the file, or for another file"
+    );
     let rows = lines.enumerate().map(|(i, line)| {
         let row = serde_json::from_slice(line);
         row.with_context(|| format!("{name}, line {}: no row of this comparison; delete the line", i + 2))
@@ -131,5 +133,12 @@ mod tests {
         fs::write(&path, kept.replacen("\"name\"", "\"game\"", 3)).unwrap();
         let refused = rows(Some(&path), &settings, named).unwrap_err().to_string();
         assert!(refused.contains("line 2"), "{refused}");
+
+        // A first line that was half written is ours; a line without an end that says something else is not, and stays.
+        for (text, is_ours) in [("{\"si", true), ("to be kept", false), ("", true)] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(rows(Some(&path), &settings, named).is_ok(), is_ours, "{text}");
+            assert_eq!(fs::read_to_string(&path).unwrap() == text, !is_ours, "{text}");
+        }
     }
 }
