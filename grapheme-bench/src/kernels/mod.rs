@@ -3,6 +3,7 @@
 mod align;
 mod layers;
 mod morph;
+mod spectral;
 mod text;
 mod training;
 
@@ -78,7 +79,7 @@ impl Kernel {
 
 /// Every kernel, from text to a training step and use.
 pub fn all() -> Vec<Entry> {
-    [text::kernels(), layers::kernels(), morph::kernels(), align::kernels(), training::kernels()]
+    [text::kernels(), layers::kernels(), morph::kernels(), align::kernels(), training::kernels(), spectral::kernels()]
         .into_iter()
         .flatten()
         .collect()

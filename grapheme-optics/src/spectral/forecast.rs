@@ -84,8 +84,9 @@ pub struct Forecast {
     /// What each recurrence expects next, K x P, and which have an answer.
     expected: Array2<f64>,
     known: Vec<bool>,
-    /// The weights of their blend.
+    /// The weights of their blend, and what it expects.
     weights: Array1<f64>,
+    blended: Array2<f64>,
 }
 
 impl Forecast {
@@ -102,6 +103,7 @@ impl Forecast {
             expected: Array2::zeros((count, history.pixels())),
             known: vec![false; count],
             weights: Array1::zeros(count),
+            blended: Array2::from_elem(shape, 0.5),
             learned: Learned::default(),
             history,
             settings,
@@ -183,6 +185,11 @@ impl Forecast {
             }
         }
         self.weights = self.blend.weights(&self.known);
+        if self.known.contains(&true) {
+            self.blended = self.joined(&self.weights, &self.expected);
+        } else {
+            self.blended.fill(0.5);
+        }
         Ok(())
     }
 
@@ -199,10 +206,7 @@ impl Forecast {
 
     /// The expected next frame, clamped to 0 ... 1; a mid grey before the first.
     pub fn predict(&self) -> Array2<f64> {
-        if !self.known.contains(&true) {
-            return Array2::from_elem(self.history.shape(), 0.5);
-        }
-        self.joined(&self.weights, &self.expected)
+        self.blended.clone()
     }
 
     /// The weights of that blend.
@@ -292,6 +296,7 @@ impl Forecast {
         self.history.clear();
         self.blend.clear();
         self.known.fill(false);
+        self.blended.fill(0.5);
     }
 
     /// What was learned, without the frames seen.
@@ -330,7 +335,7 @@ impl Forecast {
 
     fn joined(&self, weights: &Array1<f64>, expected: &Array2<f64>) -> Array2<f64> {
         let mut values = Array1::zeros(self.history.pixels());
-        add_rows(weights.view(), expected.view(), &mut values.view_mut());
+        add_rows(weights.iter().copied().zip(expected.rows()), &mut values.view_mut());
         let [h, w] = self.history.shape();
         let mut values = values.into_iter();
         Array2::from_shape_simple_fn((h, w), || values.next().unwrap_or(0.0).clamp(0.0, 1.0))

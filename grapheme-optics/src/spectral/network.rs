@@ -1,9 +1,9 @@
 //! The trained part: three kinds of attention and a small decoder, which correct what the recurrences leave.
 
 use super::FieldError;
-use super::attention::{AttentionCache, AttentionSize, LinkedAttention, Links};
+use super::attention::{AttentionCache, AttentionSize, LinkedAttention, Links, Projected, Weighed};
 use grapheme_core::layers::{Linear, gelu};
-use grapheme_core::{Scalar, Stream, param_tree};
+use grapheme_core::{Scalar, Stream, param_tree, wide};
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use serde::{Deserialize, Serialize};
 
@@ -86,31 +86,38 @@ pub struct Correction<S> {
 
 param_tree!(Correction { time, near, far, mix, head });
 
-/// What the backward pass of [`Correction`] needs.
+/// What a [`Correction`] made of a moment.
 #[derive(Clone, Debug)]
-pub struct CorrectionCache<S> {
-    reads: [AttentionCache<S>; 3],
+pub struct Corrected<S> {
+    /// Outputs, P x o.
+    pub outputs: Array2<S>,
+    /// How the links over time, over neighbours and through wormholes were weighed.
+    pub reads: [Weighed<S>; 3],
+    /// The hidden layer of the decoder, a row a place.
+    pub hidden: Array2<S>,
+    /// What was read and what is now, and the decoder's sums of it.
     joined: Array2<S>,
     before: Array2<S>,
-    hidden: Array2<S>,
 }
 
-impl<S: Scalar> CorrectionCache<S> {
-    /// The weights of the links over time, over neighbours and through wormholes, P x slots each.
-    pub fn weights(&self) -> [ArrayView2<'_, S>; 3] {
-        [self.reads[0].weights(), self.reads[1].weights(), self.reads[2].weights()]
-    }
+/// A frame of the past, its keys and values projected: see [`Correction::keep`].
+#[derive(Clone, Debug)]
+pub struct Kept<S> {
+    /// Over time and over neighbours.
+    here: Option<[Projected<S>; 2]>,
+    /// Through wormholes.
+    far: Projected<S>,
+}
 
-    /// The hidden layer of the decoder, a row a place.
-    pub fn hidden(&self) -> ArrayView2<'_, S> {
-        self.hidden.view()
-    }
-
-    /// For the three kinds, how many links passed the gate and how many there were.
-    pub fn passed(&self) -> [[usize; 2]; 3] {
-        [self.reads[0].passed(), self.reads[1].passed(), self.reads[2].passed()]
+impl<S> Kept<S> {
+    /// The frame is so old now that wormholes alone lead to it.
+    pub fn recede(&mut self) {
+        self.here = None;
     }
 }
+
+/// What the backward pass of [`Correction`] needs beside it.
+pub type CorrectionCache<S> = [AttentionCache<S>; 3];
 
 impl<S: Scalar> Correction<S> {
     /// Fresh parameters for f features of a place, g of what followed, and the given number of outputs a place.
@@ -137,24 +144,68 @@ impl<S: Scalar> Correction<S> {
         Ok(Self { time, near, far, mix, head })
     }
 
-    /// Outputs P x o. Linear in the number of places.
+    /// Outputs and what led to them. Linear in the number of places.
     ///
     /// # Panics
     /// A moment of other sizes than the parameters.
-    pub fn forward(&self, moment: &Moment<S>, top: Option<usize>) -> (Array2<S>, CorrectionCache<S>) {
+    pub fn forward(&self, moment: &Moment<S>, top: Option<usize>) -> (Corrected<S>, CorrectionCache<S>) {
         let Moment { now, past, followed, far, far_followed, links } = moment;
-        let (time, time_cache) = self.time.forward(now.view(), past.view(), followed.view(), &links[0], top);
+        let time = self.time.forward(now.view(), past.view(), followed.view(), &links[0], top);
         let [past, followed] = self.near_by(moment);
-        let (near, near_cache) = self.near.forward(now.view(), past, followed, &links[1], None);
-        let (away, far_cache) = self.far.forward(now.view(), far.view(), far_followed.view(), &links[2], None);
-        let joined = concatenate(Axis(1), &[time.view(), near.view(), away.view(), now.view()])
+        let near = self.near.forward(now.view(), past, followed, &links[1], None);
+        let away = self.far.forward(now.view(), far.view(), far_followed.view(), &links[2], None);
+        let corrected = self.decode(now.view(), [(time.0, time.1), (near.0, near.1), (away.0, away.1)]);
+        (corrected, [time.2, near.2, away.2])
+    }
+
+    /// What [`Correction::attend`] reads of a frame, from its features and from what followed there: for links over time and over
+    /// neighbours if it is `near` enough for them, and for wormholes from what they may read.
+    pub fn keep(&self, features: &Array2<S>, followed: &Array2<S>, far_followed: &Array2<S>, near: bool) -> Kept<S> {
+        let here = |attention: &LinkedAttention<S>| attention.project(features.view(), followed.view());
+        Kept {
+            here: near.then(|| [here(&self.time), here(&self.near)]),
+            far: self.far.project(features.view(), far_followed.view()),
+        }
+    }
+
+    /// As [`Correction::forward`], to the same bits, for features of each place now and frames kept before, the newest first: links
+    /// over neighbours into one frame serve them all, and `far(place, slot)` is the frame and place behind a wormhole.
+    pub fn attend(
+        &self,
+        now: ArrayView2<'_, S>,
+        frames: &[&Kept<S>],
+        near: &Links,
+        far: impl Fn(usize, usize) -> Option<[usize; 2]>,
+        top: Option<usize>,
+    ) -> Corrected<S> {
+        let here = |kind: usize| frames.iter().map_while(move |frame| frame.here.as_ref().map(|here| &here[kind]));
+        let (time, around): (Vec<_>, Vec<_>) = (here(0).collect(), here(1).collect());
+        let over_time = |place: usize, slot: usize| time.get(slot).map(|frame| frame.row(place));
+        let over_near = |place: usize, slot: usize| {
+            let place = Links::row(near.of(place)[slot % 9])?;
+            around.get(slot / 9).map(|frame| frame.row(place))
+        };
+        let away = |place: usize, slot: usize| far(place, slot).map(|[frame, place]| frames[frame].far.row(place));
+        let time = self.time.attend_to(now, self.time.bias.len(), over_time, top);
+        let near = self.near.attend_to(now, self.near.bias.len(), over_near, None);
+        let away = self.far.attend_to(now, self.far.bias.len(), away, None);
+        self.decode(now, [time, near, away])
+    }
+
+    fn decode(&self, now: ArrayView2<'_, S>, reads: [(Array2<S>, Weighed<S>); 3]) -> Corrected<S> {
+        let [(time, over_time), (near, over_near), (away, over_far)] = reads;
+        let joined = concatenate(Axis(1), &[time.view(), near.view(), away.view(), now])
             .expect("one row a place in each of them")
             .as_standard_layout()
             .into_owned();
         let before = self.mix.forward(joined.view()).expect("the network's own shapes");
-        let hidden = before.mapv(|x| gelu(x).0);
-        let y = self.head.forward(hidden.view()).expect("the network's own shapes");
-        (y, CorrectionCache { reads: [time_cache, near_cache, far_cache], joined, before, hidden })
+        let mut hidden = before.clone();
+        let values = hidden.as_slice_mut().expect("a product is row-major");
+        wide!(for x in values {
+            *x = gelu(*x).0;
+        });
+        let outputs = self.head.forward(hidden.view()).expect("the network's own shapes");
+        Corrected { outputs, reads: [over_time, over_near, over_far], hidden, joined, before }
     }
 
     /// The part of `past` and `followed` that the attention over neighbours can reach.
@@ -169,30 +220,32 @@ impl<S: Scalar> Correction<S> {
     pub fn backward(
         &self,
         moment: &Moment<S>,
-        cache: CorrectionCache<S>,
+        Corrected { reads: [time, near, away], joined, before, hidden, .. }: &Corrected<S>,
+        [time_cache, near_cache, far_cache]: CorrectionCache<S>,
         dy: ArrayView2<'_, S>,
         grad: &mut Self,
     ) -> [Array2<S>; 5] {
-        let CorrectionCache { reads: [time_cache, near_cache, far_cache], joined, before, hidden } = cache;
         let mut dhidden = self.head.backward(hidden.view(), dy, &mut grad.head);
-        dhidden.zip_mut_with(&before, |d, &x| *d *= gelu(x).1);
+        dhidden.zip_mut_with(before, |d, &x| *d *= gelu(x).1);
         let djoined = self.mix.backward(joined.view(), dhidden.view(), &mut grad.mix);
         let read = self.time.value.weight.ncols();
         let part = |i: usize| djoined.slice(s![.., i * read..(i + 1) * read]);
         let mut dnow = djoined.slice(s![.., 3 * read..]).to_owned();
         let Moment { now, past, followed, far, far_followed, links } = moment;
         let here = [now.view(), past.view(), followed.view()];
-        let [dq, mut dpast, mut dfollowed] = self.time.backward(here, &links[0], time_cache, part(0), &mut grad.time);
+        let [dq, mut dpast, mut dfollowed] =
+            self.time.backward(here, &links[0], &time.weights, time_cache, part(0), &mut grad.time);
         dnow += &dq;
         let [near_past, near_followed] = self.near_by(moment);
         let near_by = [now.view(), near_past, near_followed];
-        let [dq, dk, dv] = self.near.backward(near_by, &links[1], near_cache, part(1), &mut grad.near);
+        let [dq, dk, dv] = self.near.backward(near_by, &links[1], &near.weights, near_cache, part(1), &mut grad.near);
         dnow += &dq;
         let rows = s![..dk.nrows(), ..];
         dpast.slice_mut(rows).scaled_add(S::one(), &dk);
         dfollowed.slice_mut(rows).scaled_add(S::one(), &dv);
-        let away = [now.view(), far.view(), far_followed.view()];
-        let [dq, dfar, dfar_followed] = self.far.backward(away, &links[2], far_cache, part(2), &mut grad.far);
+        let far_by = [now.view(), far.view(), far_followed.view()];
+        let [dq, dfar, dfar_followed] =
+            self.far.backward(far_by, &links[2], &away.weights, far_cache, part(2), &mut grad.far);
         dnow += &dq;
         [dnow, dpast, dfollowed, dfar, dfar_followed]
     }
@@ -238,7 +291,7 @@ mod tests {
         net.head.weight.mapv_inplace(|_| stream.random::<f64>() - 0.5);
         let start = moment();
         for top in [None, Some(2)] {
-            let loss = |net: &Correction<f64>, moment: &Moment<f64>| probe(&net.forward(moment, top).0).0;
+            let loss = |net: &Correction<f64>, moment: &Moment<f64>| probe(&net.forward(moment, top).0.outputs).0;
             let mut numeric = NumericGradient::of_model(&net, |_, _| true, |net| loss(net, &start));
             for (i, name) in NAMES.into_iter().enumerate() {
                 let values = blocks(&mut start.clone())[i].clone();
@@ -248,9 +301,10 @@ mod tests {
                     loss(&net, &probe)
                 }));
             }
-            let (y, cache) = net.forward(&start, top);
+            let (corrected, cache) = net.forward(&start, top);
             let mut grad = param::zeros_like(&net);
-            let inputs = net.backward(&start, cache, probe(&y).1.view(), &mut grad);
+            let dy = probe(&corrected.outputs).1;
+            let inputs = net.backward(&start, &corrected, cache, dy.view(), &mut grad);
             let mut found = BTreeMap::new();
             param::each(&grad, |name, _, values| drop(found.insert(name.to_owned(), values.to_vec())));
             for (name, d) in NAMES.into_iter().zip(inputs) {
@@ -264,7 +318,7 @@ mod tests {
     fn an_untrained_correction_corrects_nothing() {
         let settings = CorrectionSettings { frames: 3, near: 2, links: 2, ..CorrectionSettings::default() };
         let net = Correction::<f64>::new(&settings, [3, 2, 1], &mut Stream::new(2)).unwrap();
-        assert!(net.forward(&moment(), None).0.iter().all(|&y| y == 0.0));
+        assert!(net.forward(&moment(), None).0.outputs.iter().all(|&y| y == 0.0));
         assert!(CorrectionSettings { near: 9, ..settings }.check().is_err());
     }
 }

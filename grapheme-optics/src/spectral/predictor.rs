@@ -1,9 +1,9 @@
 //! The predictor as a whole: recurrences for what is regular, attention for what they leave.
 
 use super::attention::wormhole::{Found, Hashed, looks};
-use super::attention::{Links, WormholeSettings, Wormholes, neighbourhood_links};
+use super::attention::{Links, Weighed, WormholeSettings, Wormholes, neighbourhood_links};
 use super::loss::{Loss, Target};
-use super::network::{Correction, CorrectionCache, CorrectionSettings, Moment};
+use super::network::{Corrected, Correction, CorrectionCache, CorrectionSettings, Kept, Moment};
 use super::{Bands, FieldError, Forecast, ForecastSettings, Partition};
 use grapheme_core::{Scalar, Stream};
 use ndarray::{Array2, Array3, Axis};
@@ -57,6 +57,8 @@ struct Record<S> {
     features: Array2<S>,
     /// P x g, once it is known: K bands of the change that followed, and the error that the recurrences made, each in its unit.
     followed: Option<Array2<S>>,
+    /// The same as the correction reads it, from the first prediction on that found its parameters as they were at the last.
+    kept: Option<Kept<S>>,
 }
 
 /// A link through the history that the last prediction read.
@@ -87,6 +89,8 @@ pub struct Predictor<S> {
     forecast: Forecast,
     bands: Bands,
     correction: Correction<S>,
+    /// Whether its parameters may have changed since the last prediction: in training nothing that is made of them is worth keeping.
+    changed: bool,
     /// How many of the frames that attention looks back on there are, and the links over time and over neighbours into these.
     held: usize,
     here: [Links; 2],
@@ -119,12 +123,11 @@ struct Last<S> {
 
 #[derive(Clone, Debug)]
 struct Read<S> {
-    /// P x outputs.
-    outputs: Array2<S>,
+    corrected: Corrected<S>,
     /// `epsilon y`.
     correction: Array2<f64>,
-    moment: Moment<S>,
-    cache: CorrectionCache<S>,
+    /// What learning needs, unless frames were read as they were kept.
+    origin: Option<(Moment<S>, CorrectionCache<S>)>,
     /// Step and place behind each wormhole.
     far: Vec<Option<Found>>,
 }
@@ -158,6 +161,7 @@ impl<S: Scalar> Predictor<S> {
         Ok(Self {
             forecast: Forecast::new(shape, settings.forecast.clone())?,
             correction: Correction::new(&correction, sizes, &mut seed.fork(1))?,
+            changed: false,
             held: 0,
             here: links_here(&correction, shape, 0),
             wormholes: Wormholes::new(settings.wormholes, &seed.fork(2))?,
@@ -235,15 +239,13 @@ impl<S: Scalar> Predictor<S> {
         let led = if fresh { Array3::zeros(split.dim()) } else { moved };
         let band = self.settings.search_band;
         let (h, w) = frame.dim();
-        let row =
-            |split: &Array3<f64>| split.index_axis(Axis(0), band).iter().copied().collect::<ndarray::Array1<f64>>();
-        let looks = looks(row(&split).view(), row(before).view(), [h, w]);
+        let looks = looks(map(&split, band), map(before, band), [h, w]);
         if fresh {
             self.wormholes.centre_on(&looks);
         }
-        self.looks = Some(self.wormholes.hash(&looks));
+        self.looks = Some(self.wormholes.hash(looks));
         let features = columns(&[(&split, 1.0), (&led, 1.0 / unit), (&expected, 1.0 / unit)], 0);
-        self.records.push_front(Record { features, followed: None });
+        self.records.push_front(Record { features, followed: None, kept: None });
         self.records.truncate(self.settings.forecast.history + 1);
         let held = (self.records.len() - 1).min(self.settings.correction.frames);
         if held != self.held {
@@ -262,6 +264,9 @@ impl<S: Scalar> Predictor<S> {
         }
         let (epsilon, trust) = (unit(self.error), self.trust());
         let is_asked = trust > 0.0 || self.forecast.history().steps().is_multiple_of(TRIAL);
+        if is_asked && !std::mem::take(&mut self.changed) {
+            self.keep();
+        }
         let read = is_asked.then(|| self.read(&base, epsilon));
         let frame = match &read {
             Some(read) if trust > 0.0 => (&base + &(&read.correction * trust)).mapv(|x| x.clamp(0.0, 1.0)),
@@ -271,13 +276,51 @@ impl<S: Scalar> Predictor<S> {
         frame
     }
 
+    /// Projects what the correction reads of the past, where that was not done yet.
+    fn keep(&mut self) {
+        let (near, band) = (self.settings.correction.frames, self.settings.search_band);
+        for (age, record) in self.records.iter_mut().enumerate().skip(1) {
+            match &mut record.kept {
+                Some(kept) if age > near => kept.recede(),
+                Some(_) => {}
+                None => {
+                    // Found in one band, read in the others.
+                    let mut far = record.followed().clone();
+                    far.column_mut(band).fill(S::zero());
+                    let kept = self.correction.keep(&record.features, record.followed(), &far, age <= near);
+                    record.kept = Some(kept);
+                }
+            }
+        }
+    }
+
     /// What attention makes of the frames seen, beside what the recurrences expect.
     fn read(&self, base: &Array2<f64>, epsilon: f64) -> Read<S> {
-        let (moment, far) = self.moment();
-        let top = (self.settings.correction.top > 0).then_some(self.settings.correction.top);
-        let (outputs, cache) = self.correction.forward(&moment, top);
-        let correction = self.settings.loss.correction(&outputs, base, epsilon);
-        Read { outputs, correction, moment, cache, far }
+        let far = self.search();
+        let kept: Option<Vec<&Kept<S>>> = self.records.iter().skip(1).map(|record| record.kept.as_ref()).collect();
+        let (corrected, origin) = match kept {
+            Some(frames) => {
+                let (slots, steps) = (self.settings.wormholes.links, self.forecast.history().steps());
+                let behind = |place: usize, slot: usize| {
+                    let found = far[place * slots + slot]?;
+                    Some([steps - 2 - found.step, found.place])
+                };
+                let now = self.records[0].features.view();
+                (self.correction.attend(now, &frames, &self.here[1], behind, self.top()), None)
+            }
+            None => {
+                let moment = self.moment(&far);
+                let (corrected, cache) = self.correction.forward(&moment, self.top());
+                (corrected, Some((moment, cache)))
+            }
+        };
+        let correction = self.settings.loss.correction(&corrected.outputs, base, epsilon);
+        Read { corrected, correction, origin, far }
+    }
+
+    /// How many of the best links over time are summed, if not all.
+    fn top(&self) -> Option<usize> {
+        (self.settings.correction.top > 0).then_some(self.settings.correction.top)
     }
 
     /// The same for the last prediction, whether it was asked then or not.
@@ -305,11 +348,17 @@ impl<S: Scalar> Predictor<S> {
         more: impl FnOnce(&Array2<S>, &Target<'_>, &mut Array2<S>) -> f64,
     ) -> Option<f64> {
         let mut last = self.last.take()?;
-        let read = last.read.take().unwrap_or_else(|| self.read(&last.base, last.epsilon));
+        let mut read = last.read.take().unwrap_or_else(|| self.read(&last.base, last.epsilon));
+        let (moment, cache) = read.origin.take().unwrap_or_else(|| {
+            let moment = self.moment(&read.far);
+            let cache;
+            (read.corrected, cache) = self.correction.forward(&moment, self.top());
+            (moment, cache)
+        });
         let target = Target { frame, base: &last.base, epsilon: last.epsilon };
-        let (mut loss, mut dy) = self.settings.loss.evaluate(&read.outputs, &target);
-        loss += more(&read.outputs, &target, &mut dy);
-        self.correction.backward(&read.moment, read.cache.clone(), dy.view(), grad);
+        let (mut loss, mut dy) = self.settings.loss.evaluate(&read.corrected.outputs, &target);
+        loss += more(&read.corrected.outputs, &target, &mut dy);
+        self.correction.backward(&moment, &read.corrected, cache, dy.view(), grad);
         // Kept, so that trust hears of every frame that is learned from.
         last.read = Some(read);
         self.last = Some(last);
@@ -344,7 +393,7 @@ impl<S: Scalar> Predictor<S> {
         let Some((_, read)) = self.read_last() else { return (Vec::new(), 0.0) };
         let width = self.split.dim().2;
         let place = |p: usize| [p / width, p % width];
-        let [_, _, weights] = read.cache.weights();
+        let [_, _, Weighed { weights, passed: [passed, all] }] = &read.corrected.reads;
         let slots = weights.ncols().max(1);
         let now = self.forecast.history().steps() - 1;
         let mut links: Vec<WormholeLink> = read
@@ -358,13 +407,12 @@ impl<S: Scalar> Predictor<S> {
             })
             .collect();
         links.sort_by(|a, b| b.weight.total_cmp(&a.weight));
-        let [_, _, [passed, all]] = read.cache.passed();
-        (links, passed as f64 / all.max(1) as f64)
+        (links, *passed as f64 / (*all).max(1) as f64)
     }
 
     /// What the last prediction saw, a row a place: the hidden layer of the correction.
     pub fn latents(&self) -> Option<Array2<S>> {
-        self.read_last().map(|(_, read)| read.cache.hidden().to_owned())
+        self.read_last().map(|(_, read)| read.corrected.hidden.clone())
     }
 
     /// Forgets the frames seen; what was learned stays.
@@ -425,6 +473,8 @@ impl<S: Scalar> Predictor<S> {
 
     /// The trained part, for an optimiser.
     pub fn correction_mut(&mut self) -> &mut Correction<S> {
+        self.changed = true;
+        self.records.iter_mut().for_each(|record| record.kept = None);
         &mut self.correction
     }
 
@@ -443,43 +493,42 @@ impl<S: Scalar> Predictor<S> {
         &self.settings
     }
 
-    /// What the correction sees now, and what stands behind each wormhole.
-    fn moment(&self) -> (Moment<S>, Vec<Option<Found>>) {
+    /// What stands behind each wormhole, as far as it can be read.
+    fn search(&self) -> Vec<Option<Found>> {
+        let slots = self.settings.wormholes.links;
+        let mut behind = vec![None; self.split.len_of(Axis(1)) * self.split.len_of(Axis(2)) * slots];
+        let Some(looks) = &self.looks else { return behind };
+        let step = self.forecast.history().steps() - 1;
+        self.wormholes.search(looks, |place, found| {
+            // What has left the history cannot be read any more.
+            let held = found.iter().map(|link| Some(*link).filter(|link| step - link.step < self.records.len()));
+            behind[place * slots..(place + 1) * slots].iter_mut().zip(held).for_each(|(behind, link)| *behind = link);
+        });
+        behind
+    }
+
+    /// What the correction sees now, given what stands behind each wormhole.
+    fn moment(&self, behind: &[Option<Found>]) -> Moment<S> {
         let now = self.records[0].features.clone();
         let pixels = now.nrows();
-        let frames = self.settings.correction.frames;
-        let held = (self.records.len() - 1).min(frames);
         let k = self.bands.len();
         let (f, g) = (2 * k + 1, k + 1);
-        let (mut past, mut followed) = (Vec::with_capacity(held * pixels * f), Vec::with_capacity(held * pixels * g));
-        for record in self.records.iter().skip(1).take(held) {
+        let (mut past, mut followed) =
+            (Vec::with_capacity(self.held * pixels * f), Vec::with_capacity(self.held * pixels * g));
+        for record in self.records.iter().skip(1).take(self.held) {
             past.extend_from_slice(rows(&record.features));
-            match &record.followed {
-                Some(known) => followed.extend_from_slice(rows(known)),
-                None => followed.resize(followed.len() + pixels * g, S::zero()),
-            }
+            followed.extend_from_slice(rows(record.followed()));
         }
         let slots = self.settings.wormholes.links;
         let (mut far, mut far_followed) = (vec![S::zero(); pixels * slots * f], vec![S::zero(); pixels * slots * g]);
-        let mut behind = vec![None; pixels * slots];
-        let mut found = Vec::new();
         let step = self.forecast.history().steps() - 1;
-        for place in 0..pixels {
-            if let Some(looks) = &self.looks {
-                self.wormholes.search(looks, place, &mut found);
-            }
-            for (slot, link) in found.iter().enumerate() {
-                // What has left the history cannot be read any more.
-                let Some(record) = self.records.get(step - link.step) else { continue };
-                let Some(known) = &record.followed else { continue };
-                let row = place * slots + slot;
-                let from = |width: usize| link.place * width..(link.place + 1) * width;
-                far[row * f..(row + 1) * f].copy_from_slice(&rows(&record.features)[from(f)]);
-                far_followed[row * g..(row + 1) * g].copy_from_slice(&rows(known)[from(g)]);
-                // Found in one band, read in the others.
-                far_followed[row * g + self.settings.search_band] = S::zero();
-                behind[row] = Some(*link);
-            }
+        for (row, link) in behind.iter().enumerate().filter_map(|(row, link)| Some((row, (*link)?))) {
+            let record = &self.records[step - link.step];
+            let from = |width: usize| link.place * width..(link.place + 1) * width;
+            far[row * f..(row + 1) * f].copy_from_slice(&rows(&record.features)[from(f)]);
+            far_followed[row * g..(row + 1) * g].copy_from_slice(&rows(record.followed())[from(g)]);
+            // Found in one band, read in the others.
+            far_followed[row * g + self.settings.search_band] = S::zero();
         }
         let matrix = |width: usize, values: Vec<S>| {
             Array2::from_shape_vec((values.len() / width, width), values).expect("whole rows were written")
@@ -487,11 +536,24 @@ impl<S: Scalar> Predictor<S> {
         let (past, followed, far, far_followed) =
             (matrix(f, past), matrix(g, followed), matrix(f, far), matrix(g, far_followed));
         let away = Links::new(pixels, slots, |place, slot| {
-            behind[place * slots + slot].is_some().then_some(place * slots + slot)
+            let row = place * slots + slot;
+            behind[row].is_some().then_some(row)
         });
         let [time, near] = self.here.clone();
-        (Moment { now, past, followed, far, far_followed, links: [time, near, away] }, behind)
+        Moment { now, past, followed, far, far_followed, links: [time, near, away] }
     }
+}
+
+impl<S> Record<S> {
+    fn followed(&self) -> &Array2<S> {
+        self.followed.as_ref().expect("known of all frames but the newest")
+    }
+}
+
+/// One of several maps, row by row.
+fn map(maps: &Array3<f64>, index: usize) -> &[f64] {
+    let (_, h, w) = maps.dim();
+    &maps.as_slice().expect("made in row-major order")[index * h * w..][..h * w]
 }
 
 fn rows<S: Scalar>(x: &Array2<S>) -> &[S] {
@@ -617,6 +679,29 @@ mod tests {
         // The first-order law of gradient-driven work.
         let work = crate::field::gradient::Work::of_step(before, after, rate, energy);
         assert!((work.ratio() - 1.0).abs() < 0.01, "{work:?}");
+    }
+
+    #[test]
+    fn what_is_kept_of_the_past_changes_no_bit() {
+        let (mut kept, mut anew) = (trained(), trained());
+        for frame in noise(3, 30) {
+            let [mut first, mut second] = [&kept, &anew].map(|predictor| param::zeros_like(predictor.correction()));
+            kept.set_agreement([20.0, 20.0, 1.0]);
+            anew.set_agreement([20.0, 20.0, 1.0]);
+            anew.correction_mut();
+            assert_eq!(kept.predict(), anew.predict());
+            assert!(kept.records.iter().skip(1).all(|record| record.kept.is_some()));
+            assert!(anew.records.iter().all(|record| record.kept.is_none()));
+            assert_eq!(kept.wormholes(), anew.wormholes());
+            assert_eq!(kept.learn(&frame, &mut first), anew.learn(&frame, &mut second));
+            param::each_pair(&mut first, &second, |name, first, second| assert_eq!(first, second, "{name}"));
+            kept.observe(&frame).unwrap();
+            anew.observe(&frame).unwrap();
+        }
+        // And what was made of other parameters is not read again.
+        let before = kept.predict();
+        kept.correction_mut().head.weight.mapv_inplace(|w| -w);
+        assert_ne!(kept.predict(), before);
     }
 
     #[test]

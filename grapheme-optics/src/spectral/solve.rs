@@ -37,20 +37,25 @@ impl Factor {
     }
 }
 
-/// Adds the rows, each times its weight, to `out`. By rows, which lie in one piece, where the product of ndarray walks columns.
-pub fn add_rows(weights: ArrayView1<'_, f64>, rows: ArrayView2<'_, f64>, out: &mut ArrayViewMut1<'_, f64>) {
-    for (&weight, row) in weights.iter().zip(rows.rows()) {
-        if weight != 0.0 {
-            add_scaled(out, weight, row);
+/// Adds rows that lie in one piece, each times its weight, to `out`, in their order; those without weight are left out. Four at once,
+/// so that `out` is gone through a quarter as often.
+pub fn add_rows<'a>(rows: impl IntoIterator<Item = (f64, ArrayView1<'a, f64>)>, out: &mut ArrayViewMut1<'_, f64>) {
+    let out = out.as_slice_mut().expect(IN_ONE_PIECE);
+    let weighted = rows.into_iter().filter(|(weight, _)| *weight != 0.0);
+    let weighted: Vec<_> = weighted.map(|(weight, row)| (weight, row.to_slice().expect(IN_ONE_PIECE))).collect();
+    for block in weighted.chunks(4) {
+        if let &[(p, a), (q, b), (r, c), (s, d)] = block {
+            wide!(for ((((o, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                *o = (((*o + p * a) + q * b) + r * c) + s * d;
+            });
+        } else {
+            for &(weight, row) in block {
+                wide!(for (o, &x) in out.iter_mut().zip(row) {
+                    *o += weight * x;
+                });
+            }
         }
     }
-}
-
-/// `out += weight * row`, for vectors that lie in one piece.
-pub fn add_scaled(out: &mut ArrayViewMut1<'_, f64>, weight: f64, row: ArrayView1<'_, f64>) {
-    let out = out.as_slice_mut().expect(IN_ONE_PIECE);
-    let row = row.as_slice().expect(IN_ONE_PIECE);
-    wide!(out.iter_mut().zip(row).for_each(|(o, &x)| *o += weight * x));
 }
 
 /// The inner product of each row with `x`.
@@ -58,8 +63,31 @@ pub fn along_rows(rows: ArrayView2<'_, f64>, x: ArrayView1<'_, f64>) -> Array1<f
     let (flat, x) = (rows.as_slice().expect(IN_ONE_PIECE), x.as_slice().expect(IN_ONE_PIECE));
     let mut products = vec![0.0; rows.nrows()];
     let each = products.iter_mut().zip(flat.chunks_exact(x.len().max(1)));
-    wide!(each.for_each(|(product, row)| *product = vector::dot(row, x)));
+    wide!(for (product, row) in each {
+        *product = long_dot(row, x);
+    });
     Array1::from(products)
+}
+
+/// `<x, y>` as [`vector::dot`] has it, in four times as many sums: rows of pixels are so long that eight would wait for each other.
+#[inline(always)]
+fn long_dot(x: &[f64], y: &[f64]) -> f64 {
+    let mut sums = [[0.0; 8]; 4];
+    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<32>(), y.as_chunks::<32>());
+    for (x, y) in x.iter().zip(y) {
+        for ((sums, x), y) in sums.iter_mut().zip(x.as_chunks::<8>().0).zip(y.as_chunks::<8>().0) {
+            for k in 0..8 {
+                sums[k] += x[k] * y[k];
+            }
+        }
+    }
+    total(&sums) + vector::dot(x_rest, y_rest)
+}
+
+/// Apart from the loop, or its order would be mixed into that of the registers.
+#[inline(never)]
+fn total(sums: &[[f64; 8]; 4]) -> f64 {
+    vector::halved(std::array::from_fn(|k| (sums[0][k] + sums[1][k]) + (sums[2][k] + sums[3][k])))
 }
 
 const IN_ONE_PIECE: &str = "frames and rows of new matrices lie in one piece";
@@ -95,6 +123,9 @@ mod tests {
         assert!((a.dot(&x) - array![1.0, 2.0]).iter().all(|gap| gap.abs() < 1e-12));
         let rows = array![[1.0, 2.0, 3.0], [-1.0, 0.5, 0.0]];
         assert_eq!(along_rows(rows.view(), array![2.0, 4.0, -1.0].view()), array![7.0, 0.0]);
+        let many = Array2::from_shape_fn((5, 109), |(i, j)| (i as f64 + 1.7 * j as f64).sin());
+        let x = many.row(2);
+        assert!((along_rows(many.view(), x) - many.dot(&x)).iter().all(|gap| gap.abs() < 1e-12));
         let singular = Factor::new(&array![[1.0, 1.0], [1.0, 1.0]], 0.0).solve(&array![2.0, 2.0]);
         assert!((singular[0] + singular[1] - 2.0).abs() < 1e-6);
     }

@@ -51,11 +51,11 @@ impl Case {
                 self.loss(&self.layer, [&inputs[0], &inputs[1], &inputs[2]])
             }));
         }
-        let (y, cache) = self.layer.forward(x.view(), z.view(), u.view(), &self.links, self.best);
+        let (y, weighed, cache) = self.layer.forward(x.view(), z.view(), u.view(), &self.links, self.best);
         let dy = &y + &random(6, 3, 9);
         let mut grad = param::zeros_like(&self.layer);
         let inputs = [x.view(), z.view(), u.view()];
-        let [dx, dz, du] = self.layer.backward(inputs, &self.links, cache, dy.view(), &mut grad);
+        let [dx, dz, du] = self.layer.backward(inputs, &self.links, &weighed.weights, cache, dy.view(), &mut grad);
         let mut blocks = BTreeMap::new();
         param::each(&grad, |name, _, values| drop(blocks.insert(name.to_owned(), values.to_vec())));
         for (name, d) in [("queries", dx), ("keys", dz), ("values", du)] {
@@ -87,7 +87,7 @@ fn every_derivative_agrees_and_every_planted_fault_is_caught() {
 fn the_output_is_the_sum_written_out() {
     let case = Case::new(None);
     let [x, z, u] = &case.inputs;
-    let (y, cache) = case.layer.forward(x.view(), z.view(), u.view(), &case.links, None);
+    let (y, weighed, _) = case.layer.forward(x.view(), z.view(), u.view(), &case.links, None);
     let affine = |layer: &Linear<f64>, x: &Array2<f64>| x.dot(&layer.weight) + &layer.bias;
     let (q, k, v) = (affine(&case.layer.query, x), affine(&case.layer.key, z), affine(&case.layer.value, u));
     for i in 0..6 {
@@ -101,7 +101,7 @@ fn the_output_is_the_sum_written_out() {
     }
     assert!(y.row(5).iter().all(|&y| y == 0.0), "without links nothing is read");
     assert_eq!(
-        cache.passed()[1],
+        weighed.passed[1],
         (0..5).map(|i| case.links.of(i).iter().filter(|&&r| r != u32::MAX).count()).sum::<usize>()
     );
 }
@@ -116,10 +116,10 @@ fn neighbours_end_at_the_border() {
 }
 
 /// Looks of a travelling pattern that repeats itself.
-fn travelling(step: usize) -> Array2<f64> {
-    let frame =
-        |step: usize| Array1::from_shape_fn(64, |p| ((p % 8) as f64 * 0.8 - (step % 10) as f64).sin() + (p / 8) as f64);
-    wormhole::looks(frame(step).view(), frame(step + 9).view(), [8, 8])
+fn travelling(step: usize) -> Vec<wormhole::Look> {
+    let value = |step: usize, p: usize| ((p % 8) as f64 * 0.8 - (step % 10) as f64).sin() + (p / 8) as f64;
+    let frame = |step: usize| (0..64).map(|p| value(step, p)).collect::<Vec<_>>();
+    wormhole::looks(&frame(step), &frame(step + 9), [8, 8])
 }
 
 #[test]
@@ -128,19 +128,17 @@ fn buckets_find_what_exact_search_finds() {
         let settings = WormholeSettings { probes, ..WormholeSettings::default() };
         let mut wormholes = Wormholes::new(settings, &Stream::new(2)).unwrap();
         wormholes.centre_on(&travelling(0));
-        (0..10).for_each(|step| wormholes.enter(step, &wormholes.clone().hash(&travelling(step))));
-        let (mut quick, mut exact) = (Vec::new(), Vec::new());
-        let frame = wormholes.hash(&travelling(13));
+        (0..10).for_each(|step| wormholes.enter(step, &wormholes.clone().hash(travelling(step))));
+        let frame = wormholes.hash(travelling(13));
         let mut same = 0;
-        for place in 0..64 {
-            wormholes.search(&frame, place, &mut quick);
-            wormholes.search_exactly(&frame, place, &mut exact);
+        wormholes.search(&frame, |place, quick| {
+            let exact = wormholes.search_exactly(&frame, place);
             assert!(quick.len() <= 4 && exact.len() == 4);
             assert!(quick.windows(2).all(|pair| pair[0].distance <= pair[1].distance));
             // The nearest by buckets can be no nearer than the nearest of all.
             assert!(quick.first().is_none_or(|found| found.distance >= exact[0].distance));
             same += usize::from(quick.first().is_some_and(|found| found.distance == exact[0].distance));
-        }
+        });
         same
     };
     // What was pushed out of its own bucket has its next nearest behind a hyperplane, so one bucket alone does not do.
@@ -151,15 +149,10 @@ fn buckets_find_what_exact_search_finds() {
 #[test]
 fn a_wormhole_leads_only_to_what_was_entered() {
     let mut wormholes = Wormholes::new(WormholeSettings::default(), &Stream::new(2)).unwrap();
-    let mut found = Vec::new();
-    wormholes.search(&wormholes.hash(&travelling(0)), 3, &mut found);
-    assert!(found.is_empty());
+    wormholes.search(&wormholes.hash(travelling(0)), |_, found| assert!(found.is_empty()));
     for step in 0..5 {
-        let frame = wormholes.hash(&travelling(step));
-        for place in 0..64 {
-            wormholes.search(&frame, place, &mut found);
-            assert!(found.iter().all(|found| found.step < step));
-        }
+        let frame = wormholes.hash(travelling(step));
+        wormholes.search(&frame, |_, found| assert!(found.iter().all(|found| found.step < step)));
         wormholes.enter(step, &frame);
     }
     assert!(WormholeSettings { probes: 9, ..WormholeSettings::default() }.check().is_err());

@@ -1,9 +1,9 @@
 //! Sparse links to places anywhere in the history that look alike.
 
 use super::super::FieldError;
-use grapheme_core::Stream;
 use grapheme_core::product::product;
-use ndarray::{Array1, Array2, ArrayView1};
+use grapheme_core::{Stream, wide};
+use ndarray::{Array2, ArrayView2, Axis};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,8 @@ impl WormholeSettings {
         FieldError::require(self.links >= 1, "links", self.links as f64, "at least 1")?;
         FieldError::require((1..=20).contains(&self.bits), "bits", self.bits as f64, "from 1 to 20")?;
         FieldError::require(self.probes <= self.bits, "probes", self.probes as f64, "at most the number of bits")?;
-        FieldError::require(self.depth >= self.links, "depth", self.depth as f64, "at least the number of links")
+        FieldError::require(self.depth >= self.links, "depth", self.depth as f64, "at least the number of links")?;
+        FieldError::require(self.depth <= 1 << DEPTH_BITS, "depth", self.depth as f64, "at most 8192")
     }
 }
 
@@ -73,18 +74,25 @@ pub struct Hashed {
 pub struct Wormholes {
     settings: WormholeSettings,
     /// 18 x bits.
-    planes: Array2<f64>,
-    /// Hashing is about this look.
-    centre: Array1<f64>,
-    /// Places of each bucket, a ring; and how many were ever put there.
+    planes: Array2<f32>,
+    /// What the planes make of the look about which is hashed.
+    centre: Vec<f32>,
+    /// Places of each bucket, a ring in whole lanes, and where its next goes.
     places: Vec<Option<(usize, usize)>>,
-    descriptors: Vec<Look>,
-    filled: Vec<usize>,
+    next: Vec<usize>,
+    /// The looks of [`LANES`] places side by side, so that a search compares with all of them at once; infinite where there is none.
+    descriptors: Vec<[Lanes; LOOK]>,
 }
 
-/// Numbers of a descriptor.
+/// Of a number below the depth of a bucket.
+const DEPTH_BITS: u32 = 13;
+/// Numbers of a descriptor: see [`looks`].
 const LOOK: usize = 18;
-type Look = [f32; LOOK];
+/// A descriptor.
+pub type Look = [f32; LOOK];
+/// Places whose looks lie side by side.
+const LANES: usize = 8;
+type Lanes = [f32; LANES];
 
 impl Wormholes {
     /// Without a place.
@@ -94,93 +102,117 @@ impl Wormholes {
     pub fn new(settings: WormholeSettings, seed: &Stream) -> Result<Self, FieldError> {
         settings.check()?;
         let mut stream = seed.clone();
-        let buckets = 1 << settings.bits;
+        let (buckets, blocks) = (1 << settings.bits, settings.depth.div_ceil(LANES));
         Ok(Self {
-            planes: Array2::from_shape_simple_fn((LOOK, settings.bits), || stream.random::<f64>() - 0.5),
-            centre: Array1::zeros(LOOK),
-            places: vec![None; buckets * settings.depth],
-            descriptors: vec![[0.0; LOOK]; buckets * settings.depth],
-            filled: vec![0; buckets],
+            planes: Array2::from_shape_simple_fn((LOOK, settings.bits), || (stream.random::<f64>() - 0.5) as f32),
+            centre: vec![0.0; settings.bits],
+            places: vec![None; buckets * blocks * LANES],
+            next: vec![0; buckets],
+            descriptors: vec![[[f32::INFINITY; LANES]; LOOK]; buckets * blocks],
             settings,
         })
     }
 
     /// Fixes the point about which is hashed: the mean look of a first frame.
-    pub fn centre_on(&mut self, looks: &Array2<f64>) {
-        if let Some(mean) = looks.mean_axis(ndarray::Axis(0)) {
-            self.centre = mean;
-        }
+    pub fn centre_on(&mut self, looks: &[Look]) {
+        let mean = flat(looks).mean_axis(Axis(0));
+        self.centre = mean.map_or_else(|| vec![0.0; self.settings.bits], |mean| mean.dot(&self.planes).to_vec());
     }
 
-    /// Where the places of a frame belong, from their looks, P x 18.
-    pub fn hash(&self, looks: &Array2<f64>) -> Hashed {
-        let sides = product((looks - &self.centre).view(), self.planes.view());
+    /// Where the places of a frame belong.
+    pub fn hash(&self, looks: Vec<Look>) -> Hashed {
+        let mut sides = product(flat(&looks), self.planes.view());
         let WormholeSettings { bits, probes, .. } = self.settings;
-        let mut buckets = Vec::with_capacity(sides.nrows() * (1 + probes));
-        let mut distances = vec![0.0; bits];
-        for sides in sides.rows() {
-            let own = sides.iter().enumerate().fold(0, |bucket, (bit, &side)| bucket | u32::from(side > 0.0) << bit);
-            buckets.push(own);
-            distances.iter_mut().zip(sides).for_each(|(distance, side)| *distance = side.abs());
-            for _ in 0..probes {
-                // The nearest of those that are left; ties go to the earlier.
-                let nearest = (1..bits).fold(0, |best, bit| if distances[bit] < distances[best] { bit } else { best });
-                distances[nearest] = f64::INFINITY;
-                buckets.push(own ^ 1 << nearest);
+        let mut buckets = Vec::with_capacity(looks.len() * (1 + probes));
+        let mut keys = vec![u64::MAX; bits.next_multiple_of(LANES)];
+        let sides = sides.as_slice_mut().expect("a product is row-major");
+        wide!(for sides in sides.chunks_exact_mut(bits) {
+            let mut own = 0;
+            for (bit, (side, centre)) in sides.iter_mut().zip(&self.centre).enumerate() {
+                *side -= centre;
+                own |= u32::from(*side > 0.0) << bit;
+                keys[bit] = key(side.abs(), bit);
             }
-        }
-        let looks = looks.rows().into_iter().map(|row| std::array::from_fn(|i| row[i] as f32)).collect();
+            buckets.push(own);
+            for _ in 0..probes {
+                buckets.push(own ^ 1 << take_least(&mut keys).1);
+            }
+        });
         Hashed { looks, buckets }
     }
 
     /// Enters every place of a frame.
     pub fn enter(&mut self, step: usize, frame: &Hashed) {
-        let (depth, stride) = (self.settings.depth, 1 + self.settings.probes);
+        let WormholeSettings { depth, probes, .. } = self.settings;
+        let room = depth.next_multiple_of(LANES);
         for (place, look) in frame.looks.iter().enumerate() {
-            let bucket = frame.buckets[place * stride] as usize;
-            let slot = bucket * depth + self.filled[bucket] % depth;
-            self.filled[bucket] += 1;
+            let bucket = frame.buckets[place * (1 + probes)] as usize;
+            let at = self.next[bucket];
+            self.next[bucket] = if at + 1 == depth { 0 } else { at + 1 };
+            let slot = bucket * room + at;
             self.places[slot] = Some((step, place));
-            self.descriptors[slot] = *look;
+            let lanes = &mut self.descriptors[slot / LANES];
+            lanes.iter_mut().zip(look).for_each(|(lanes, &x)| lanes[slot % LANES] = x);
         }
     }
 
-    /// The places in the buckets of `place` that look most like it, the nearest first, at most `links`; ties go to the later place.
-    pub fn search(&self, frame: &Hashed, place: usize, found: &mut Vec<Found>) {
-        found.clear();
-        let (depth, stride) = (self.settings.depth, 1 + self.settings.probes);
-        for &bucket in &frame.buckets[place * stride..(place + 1) * stride] {
-            let slots = bucket as usize * depth..(bucket as usize + 1) * depth;
-            self.search_slots(slots, &frame.looks[place], found);
-        }
-    }
-
-    /// The same among all places that are still held: the reference, O(buckets x depth).
-    pub fn search_exactly(&self, frame: &Hashed, place: usize, found: &mut Vec<Found>) {
-        found.clear();
-        self.search_slots(0..self.places.len(), &frame.looks[place], found);
-    }
-
-    fn search_slots(&self, slots: std::ops::Range<usize>, look: &Look, found: &mut Vec<Found>) {
-        for slot in slots {
-            let Some((step, place)) = self.places[slot] else { continue };
-            let distance = distance(look, &self.descriptors[slot]);
-            if found.len() == self.settings.links && found.last().is_some_and(|last| distance > last.distance) {
-                continue;
+    /// Calls `each(place, found)` for every place of a frame with those in its buckets that look most like it, the nearest first, at
+    /// most `links`; ties go to the nearer bucket, then to the later place.
+    pub fn search(&self, frame: &Hashed, mut each: impl FnMut(usize, &[Found])) {
+        let WormholeSettings { links, depth, probes, .. } = self.settings;
+        let blocks = depth.div_ceil(LANES);
+        let room = blocks * LANES;
+        // The keys of all that are compared, sorted as far as links go by taking the least again and again: no branch to guess.
+        let mut keys = vec![u64::MAX; (1 + probes) * room];
+        let mut found = Vec::with_capacity(links);
+        wide!(
+            for (place, (look, buckets)) in frame.looks.iter().zip(frame.buckets.chunks_exact(1 + probes)).enumerate() {
+                for (keys, &bucket) in keys.chunks_exact_mut(room).zip(buckets) {
+                    let others = &self.descriptors[bucket as usize * blocks..][..blocks];
+                    for (keys, others) in keys.as_chunks_mut::<LANES>().0.iter_mut().zip(others) {
+                        *keys = distances(look, others).map(|distance| u64::from(distance.to_bits()) << 32);
+                    }
+                }
+                // Equal distances go by bucket, then by age. Where it is held comes last, to be read off the key again.
+                for (probe, (keys, &bucket)) in keys.chunks_exact_mut(room).zip(buckets).enumerate() {
+                    let next = self.next[bucket as usize];
+                    for (slot, key) in keys[..depth].iter_mut().enumerate() {
+                        let age = if slot < next { next - 1 - slot } else { next + depth - 1 - slot };
+                        *key |= (probe << (2 * DEPTH_BITS) | age << DEPTH_BITS | slot) as u64;
+                    }
+                }
+                found.clear();
+                for _ in 0..links {
+                    let (distance, of) = take_least(&mut keys);
+                    let bucket = buckets[(of >> (2 * DEPTH_BITS)) as usize] as usize;
+                    let slot = bucket * room + (of as usize & ((1 << DEPTH_BITS) - 1));
+                    let Some((step, place)) = self.places[slot] else { break };
+                    found.push(Found { step, place, distance });
+                }
+                each(place, &found);
             }
-            let new = Found { step, place, distance };
-            let at = found.iter().rposition(|old| !new.is_before(old)).map_or(0, |last| last + 1);
-            if at < self.settings.links {
-                found.truncate(self.settings.links - 1);
-                found.insert(at, new);
-            }
-        }
+        );
+    }
+
+    /// Those among all places that are still held which look most like one of a frame: the reference, O(buckets x depth).
+    pub fn search_exactly(&self, frame: &Hashed, place: usize) -> Vec<Found> {
+        let held = self.places.iter().enumerate().filter_map(|(slot, &place)| Some((slot, place?)));
+        let mut found: Vec<Found> = held
+            .map(|(slot, (step, other))| {
+                let distance = distances(&frame.looks[place], &self.descriptors[slot / LANES])[slot % LANES];
+                Found { step, place: other, distance }
+            })
+            .collect();
+        found.sort_by(|a, b| a.distance.total_cmp(&b.distance));
+        found.truncate(self.settings.links);
+        found
     }
 
     /// Forgets all places.
     pub fn clear(&mut self) {
         self.places.fill(None);
-        self.filled.fill(0);
+        self.descriptors.fill([[f32::INFINITY; LANES]; LOOK]);
+        self.next.fill(0);
         self.centre.fill(0.0);
     }
 
@@ -190,38 +222,48 @@ impl Wormholes {
     }
 }
 
-impl Found {
-    fn is_before(&self, other: &Self) -> bool {
-        let order = self.distance.total_cmp(&other.distance);
-        order.then(other.step.cmp(&self.step)).then(self.place.cmp(&other.place)).is_lt()
-    }
-}
-
-/// The looks of all places: surroundings in `now`, then their change since `before`, P x 18. Beyond the border the nearest
-/// pixel counts.
-pub fn looks(now: ArrayView1<'_, f64>, before: ArrayView1<'_, f64>, [h, w]: [usize; 2]) -> Array2<f64> {
-    let mut looks = Array2::zeros((h * w, LOOK));
-    for (place, mut look) in looks.rows_mut().into_iter().enumerate() {
+/// The looks of all places: surroundings in `now`, then their change since `before`. Beyond the border the nearest pixel counts.
+pub fn looks(now: &[f64], before: &[f64], [h, w]: [usize; 2]) -> Vec<Look> {
+    let look = |place: usize| {
         let (i, j) = (place / w, place % w);
         let rows = [i.saturating_sub(1), i, (i + 1).min(h - 1)];
         let columns = [j.saturating_sub(1), j, (j + 1).min(w - 1)];
-        for (s, (row, column)) in rows.iter().flat_map(|&row| columns.map(|column| (row, column))).enumerate() {
-            let value = now[row * w + column];
-            look[s] = value;
-            look[9 + s] = value - before[row * w + column];
+        let mut look = [0.0; LOOK];
+        for (s, pixel) in rows.iter().flat_map(|&row| columns.map(|column| row * w + column)).enumerate() {
+            look[s] = now[pixel] as f32;
+            look[9 + s] = (now[pixel] - before[pixel]) as f32;
         }
-    }
-    looks
+        look
+    };
+    (0..h * w).map(look).collect()
 }
 
-fn distance(a: &Look, b: &Look) -> f32 {
-    // Four sums at once, which the compiler keeps in one register.
-    let mut sums = [0.0; 4];
-    for (a, b) in a[..16].chunks_exact(4).zip(b[..16].chunks_exact(4)) {
-        for l in 0..4 {
-            sums[l] += (a[l] - b[l]) * (a[l] - b[l]);
-        }
+fn flat(looks: &[Look]) -> ArrayView2<'_, f32> {
+    ArrayView2::from_shape((looks.len(), LOOK), looks.as_flattened()).expect("whole looks")
+}
+
+/// A number that orders as the distance does, and by what it is of where distances are equal.
+#[inline(always)]
+fn key(distance: f32, of: usize) -> u64 {
+    u64::from(distance.to_bits()) << 32 | of as u64
+}
+
+/// The least distance and what it is of; it is not found again.
+#[inline(always)]
+fn take_least(keys: &mut [u64]) -> (f32, u32) {
+    let least = keys.iter().fold(u64::MAX, |a, &b| a.min(b));
+    for key in keys {
+        *key = if *key == least { u64::MAX } else { *key };
     }
-    let rest = (a[16] - b[16]) * (a[16] - b[16]) + (a[17] - b[17]) * (a[17] - b[17]);
-    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
+    (f32::from_bits((least >> 32) as u32), least as u32)
+}
+
+/// Squared distances from one look to those that lie side by side.
+#[inline(always)]
+fn distances(look: &Look, others: &[Lanes; LOOK]) -> Lanes {
+    let mut sums = [0.0; LANES];
+    for (&x, others) in look.iter().zip(others) {
+        sums = std::array::from_fn(|lane| sums[lane] + (x - others[lane]) * (x - others[lane]));
+    }
+    sums
 }

@@ -1,7 +1,8 @@
 //! Attention over the history with the weights of a ridge regression.
 
 use super::super::History;
-use super::super::solve::{Factor, add_scaled};
+use super::super::solve::{Factor, add_rows};
+use grapheme_core::{vector, wide};
 use ndarray::{Array1, Array2, ArrayViewMut1};
 use serde::{Deserialize, Serialize};
 
@@ -60,9 +61,12 @@ impl KernelRule {
             let mean = products.mean()?;
             // The mean squared distance of two states.
             scale = width * width * 2.0 * (constant - mean).max(f64::MIN_POSITIVE);
-            let diagonal = products.diag().to_owned();
-            for ((i, j), product) in products.indexed_iter_mut() {
-                *product = (-(diagonal[i] + diagonal[j] - 2.0 * *product).max(0.0) / scale).exp();
+            let diagonal = products.diag().to_vec();
+            for (mut row, &own) in products.rows_mut().into_iter().zip(&diagonal) {
+                let row = row.as_slice_mut().expect("a new matrix is row-major");
+                wide!(for (product, &other) in row.iter_mut().zip(&diagonal) {
+                    *product = vector::exp(-(own + other - 2.0 * *product).max(0.0) / scale);
+                });
             }
         } else {
             products += constant;
@@ -93,19 +97,22 @@ impl KernelRule {
         let attention = self.attention(history);
         out.assign(&history.frame(0));
         // The changes telescope: each frame is needed once.
+        let frame = |age: usize| history.frame(age + shift);
+        let mut rows = Vec::with_capacity(attention.len() + 1);
         let (mut weight, mut last) = (0.0, usize::MAX);
         for (&age, &next) in self.followed.iter().zip(&attention) {
             if last.wrapping_add(1) == age {
-                add_scaled(&mut out, next - weight, history.frame(age + shift));
+                rows.push((next - weight, frame(age)));
             } else {
                 if last != usize::MAX {
-                    add_scaled(&mut out, -weight, history.frame(last + 1 + shift));
+                    rows.push((-weight, frame(last + 1)));
                 }
-                add_scaled(&mut out, next, history.frame(age + shift));
+                rows.push((next, frame(age)));
             }
             (weight, last) = (next, age);
         }
-        add_scaled(&mut out, -weight, history.frame(last + 1 + shift));
+        rows.push((-weight, frame(last + 1)));
+        add_rows(rows, &mut out);
     }
 }
 

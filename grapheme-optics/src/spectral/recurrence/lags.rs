@@ -1,7 +1,7 @@
 //! One linear recurrence that all pixels share.
 
 use super::super::History;
-use super::super::solve::{Factor, add_scaled};
+use super::super::solve::{Factor, add_rows};
 use ndarray::{Array1, Array2, ArrayViewMut1};
 use serde::{Deserialize, Serialize};
 
@@ -50,9 +50,7 @@ impl LagRule {
     /// As [`super::Rule::next`].
     pub fn next(&self, history: &History, mut out: ArrayViewMut1<'_, f64>) {
         out.fill(self.constant);
-        for (age, &weight) in self.weights.iter().enumerate() {
-            add_scaled(&mut out, weight, history.frame(age));
-        }
+        add_rows(self.weights.iter().enumerate().map(|(age, &weight)| (weight, history.frame(age))), &mut out);
     }
 
     /// How many values it reads.

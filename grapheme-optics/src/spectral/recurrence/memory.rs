@@ -136,7 +136,9 @@ impl Memory {
         let own = state.dot(&state);
         let mut weights = along_rows(self.states.view(), state);
         let each = weights.iter_mut().zip(&self.norms);
-        wide!(each.for_each(|(k, &norm)| *k = vector::exp(-(own + norm - 2.0 * *k).max(0.0) * self.sharpness)));
+        wide!(for (k, &norm) in each {
+            *k = vector::exp(-(own + norm - 2.0 * *k).max(0.0) * self.sharpness);
+        });
         weights
     }
 }
@@ -147,13 +149,13 @@ impl MemoryRule<'_> {
         let memory = self.memory;
         let state = memory.state(history);
         let mut change = Array1::zeros(memory.components.nrows());
-        add_rows(state.view(), memory.linear.view(), &mut change.view_mut());
+        add_rows(state.iter().copied().zip(memory.linear.rows()), &mut change.view_mut());
         if self.remembers {
             let attention = memory.attention(state.view());
-            add_rows(attention.view(), memory.values.view(), &mut change.view_mut());
+            add_rows(attention.iter().copied().zip(memory.values.rows()), &mut change.view_mut());
         }
         out.assign(&history.frame(0));
-        add_rows(change.view(), memory.components.view(), &mut out);
+        add_rows(change.iter().copied().zip(memory.components.rows()), &mut out);
     }
 }
 

@@ -4,7 +4,7 @@ mod training;
 
 use super::super::{
     History,
-    solve::{add_rows, add_scaled, along_rows},
+    solve::{add_rows, along_rows},
 };
 use grapheme_core::layers::{Linear, gelu};
 use grapheme_core::{Scalar, Stream, param_tree};
@@ -173,11 +173,9 @@ impl ReaderRule<'_> {
         take_the_rest(&mut weights[..held]);
         out.assign(&reader.mean);
         out *= 1.0 - weights[..held].iter().sum::<f64>();
-        for (age, &weight) in weights[..held].iter().enumerate() {
-            add_scaled(&mut out, weight, history.frame(from + age));
-        }
-        let written = Array1::from_iter(weights[WINDOW..].iter().copied());
-        add_rows(written.view(), reader.components.view(), &mut out);
+        let attended = (0..held).map(|age| (weights[age], history.frame(from + age)));
+        let written = weights[WINDOW..].iter().copied().zip(reader.components.rows());
+        add_rows(attended.chain(written), &mut out);
     }
 }
 
