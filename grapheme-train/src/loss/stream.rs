@@ -4,7 +4,7 @@
 //! `n` predicted nodes, `m` targets.
 
 use super::align::lattice::{Flow, Lattice};
-use super::align::{Assignment, Monotone};
+use super::align::{Assignment, Monotone, is_cost};
 use super::band::Band;
 use super::node::Activation;
 use super::structural::{Gate, StructuralLoss};
@@ -69,7 +69,7 @@ impl StructuralLoss {
         let weight = |cost: f64| {
             // Costs pass through `S`, as they do where a matrix holds them.
             let cost = S::lit(cost);
-            sound.set(sound.get() & (cost > S::neg_infinity()));
+            sound.set(sound.get() & is_cost(cost, Monotone::largest()));
             cost.widen() * scale
         };
         let activation = self.node.activation;

@@ -62,15 +62,20 @@ impl<S: Scalar> Problem<S> {
         &self.mass
     }
 
-    /// Whether every cost is a number above minus infinity and every mass a finite number that is not negative.
-    fn is_sound(&self) -> bool {
+    /// Whether [`is_cost`] holds of every cost, and every mass is a finite number that is not negative.
+    fn is_sound(&self, most: S) -> bool {
         // Every one is looked at, for loops that do not stop early are compiled to wide ones.
         let parts = [self.cost.values(), &self.deletion, &self.insertion];
-        let costs = wide!(
-            parts.iter().fold(true, |all, costs| costs.iter().fold(all, |all, &c| all & (c > S::neg_infinity())))
-        );
+        let costs =
+            wide!(parts.iter().fold(true, |all, costs| costs.iter().fold(all, |all, &cost| all & is_cost(cost, most))));
         costs && self.mass.iter().all(|&a| a >= S::zero() && a.is_finite())
     }
+}
+
+/// Whether a number can be a cost: plus infinity, or of a size of at most so much.
+#[inline(always)]
+pub(crate) fn is_cost<S: Scalar>(cost: S, most: S) -> bool {
+    (cost.abs() <= most) | (cost == S::infinity())
 }
 
 /// A part whose length differs from the shape of the rest.
@@ -94,8 +99,8 @@ pub enum Status {
     NotConverged,
     /// Every assignment costs infinity. The value is infinite, the plan and all gradients are zero.
     Infeasible,
-    /// A cost or mass is not a number, a cost is minus infinity, or a mass is negative or infinite. The value is
-    /// infinite, the plan and all gradients are zero.
+    /// A cost or mass is not a number, a cost is minus infinity or so large without being infinite that the method cannot compute with
+    /// it, or a mass is negative or infinite. The value is infinite, the plan and all gradients are zero.
     NotFinite,
 }
 

@@ -34,6 +34,11 @@ impl Default for Monotone {
 }
 
 impl Monotone {
+    /// The largest cost but infinity: sums of such are far from where numbers end.
+    pub(crate) fn largest<S: Scalar>() -> S {
+        S::max_value().sqrt()
+    }
+
     /// Refuses a temperature that is not positive and finite.
     ///
     /// # Errors
@@ -45,7 +50,7 @@ impl Monotone {
 
 impl<S: Scalar> Aligner<S> for Monotone {
     fn align(&self, problem: &Problem<S>) -> Alignment<S> {
-        if !problem.is_sound() {
+        if !problem.is_sound(Self::largest()) {
             return Alignment::none(problem, Status::NotFinite);
         }
         let scale = -1.0 / self.tau;

@@ -156,7 +156,7 @@ fn a_hundred_thousand_nodes_neither_underflow_nor_lose_mass() {
 #[test]
 fn input_that_is_not_a_number_is_named_and_never_passed_on() {
     let base = random_problem(3, &Band::dense(3, 2));
-    for bad in [f64::NAN, f64::NEG_INFINITY] {
+    for bad in [f64::NAN, f64::NEG_INFINITY, f64::MAX, -1e305] {
         for aligner in [Assignment::Monotone(Monotone::default()), Assignment::Sinkhorn(Sinkhorn::default())] {
             for slot in 0..6 {
                 let mut problem = with_insertion(base.clone(), f64::INFINITY);
@@ -373,8 +373,9 @@ fn implicit_gradients_hold_where_the_linear_system_is_nearly_singular() {
 fn extremes() -> Vec<Problem<f64>> {
     let mut problems = Vec::new();
     for (n, m) in [(0, 0), (1, 0), (0, 1), (1, 1), (3, 3), (40, 2), (2, 9)] {
-        for (near, far) in [(0.0, 0.0), (0.0, 1e6), (1e6, 1e6), (0.0, f64::INFINITY)] {
-            for unmatched in [0.0, 1.0, 1e6, f64::INFINITY] {
+        for (near, far) in [(0.0, 0.0), (0.0, 1e6), (1e6, 1e6), (1e150, 3e18), (1e308, 3e38), (0.0, f64::INFINITY)] {
+            // Some of these add up beyond what either type of numbers holds.
+            for unmatched in [0.0, 1.0, 1e6, -3e18, 3e38, 1e150, -1e308, f64::INFINITY] {
                 for mass in [0.0, 1e-30, 0.5, 1.0] {
                     let cost = Banded::from_fn(&Band::dense(n, m), |i, j| if i == j { near } else { far });
                     let masses = (0..n).map(|i| if i % 2 == 0 { mass } else { 1.0 }).collect();

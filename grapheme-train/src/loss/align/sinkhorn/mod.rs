@@ -20,7 +20,7 @@ mod scaling;
 mod schur;
 mod unrolled;
 
-use super::{Aligner, Alignment, Problem, ProblemGradient, SettingError, Status, Upstream};
+use super::{Aligner, Alignment, Monotone, Problem, ProblemGradient, SettingError, Status, Upstream};
 use bordered::Bordered;
 use grapheme_core::Scalar;
 use kept::Kept;
@@ -92,6 +92,10 @@ pub struct Sinkhorn {
     /// How the plan is differentiated.
     pub differentiation: Differentiation,
 }
+
+/// The largest cost but infinity, in units of epsilon: of the exponents of the plan, which are costs in this unit, an `f64` then still
+/// holds three digits behind the point.
+const LARGEST: f64 = 1e12;
 
 impl Default for Sinkhorn {
     fn default() -> Self {
@@ -230,7 +234,7 @@ impl Sinkhorn {
 
 impl<S: Scalar> Aligner<S> for Sinkhorn {
     fn align(&self, problem: &Problem<S>) -> Alignment<S> {
-        if !problem.is_sound() {
+        if !problem.is_sound(S::lit(LARGEST * self.epsilon).min(Monotone::largest())) {
             return Alignment::none(problem, Status::NotFinite);
         }
         let bordered = Bordered::new(problem);
@@ -277,7 +281,9 @@ impl<S: Scalar> Aligner<S> for Sinkhorn {
         bordered.split(&parts.cost, cost, deletion, insertion);
         // The mass of the dummy column is the sum of the predicted masses.
         let dummy = parts.columns[bordered.columns() - 1];
-        mass.iter_mut().zip(&parts.rows).for_each(|(d, row)| *d = S::lit(row + dummy));
+        // Of a mass of nearly nothing it may be larger than an `f32` can be.
+        let most = S::max_value().widen();
+        mass.iter_mut().zip(&parts.rows).for_each(|(d, row)| *d = S::lit((row + dummy).clamp(-most, most)));
         gradient
     }
 }
