@@ -78,7 +78,7 @@ fn pick(list: &[&str], random: u64) -> String {
 pub fn example(length: usize, stream: &mut Stream) -> Example {
     let input: String = (0..length).map(|_| char::from(stream.random_range(b'a'..=b'z'))).collect();
     let target = input.chars().enumerate().filter(|(i, _)| i % 3 != 2).map(|(_, c)| c).collect();
-    Example { id: String::new(), level: None, input, target }
+    Example { id: None, level: None, input, target }
 }
 
 /// Examples whose lengths go round through `lengths`.

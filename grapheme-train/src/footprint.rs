@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn what_fits_is_let_through_and_what_does_not_is_named() {
         let example = |nodes: usize, units: usize| Example {
-            id: String::new(),
+            id: None,
             level: None,
             input: "x".repeat(nodes - 2),
             target: "a".repeat(units),

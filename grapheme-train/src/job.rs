@@ -58,16 +58,20 @@ pub fn begin(out: &Path, members: Vec<Prepared>, existing: Existing) -> Result<V
 /// # Errors
 /// If there is no run, or its settings or examples are not those that it began with.
 pub fn reopen(out: &Path) -> anyhow::Result<Vec<Job>> {
-    let reopened = Ensemble::folders(out)?.into_iter().map(|run| {
-        let prepared = reload(read_config(&run)?, run.path()).map_err(|error| {
+    let mut jobs: Vec<Job> = Vec::new();
+    for run in Ensemble::folders(out)? {
+        let mut prepared = reload(read_config(&run)?, run.path()).map_err(|error| {
             let config = run.config();
             let place =
                 format!("{}: the examples of the run are looked for from the folder it began in", config.display());
             anyhow::Error::from(error).context(place)
         })?;
-        Ok(Job { prepared, run })
-    });
-    reopened.collect()
+        if let Some(first) = jobs.first() {
+            prepared.share(&first.prepared);
+        }
+        jobs.push(Job { prepared, run });
+    }
+    Ok(jobs)
 }
 
 /// The trainer of prepared examples.

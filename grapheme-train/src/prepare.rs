@@ -4,6 +4,7 @@ use crate::data::{
     BadLines, DataError, Dataset, Example, GraphForm, LabelInventory, Loader, Split, TargetUnits, propose,
 };
 use crate::estimator::EstimatorName;
+use crate::file;
 use crate::objective::LossName;
 use crate::optim::ScheduleSettings;
 use crate::settings::{CONFIG_VERSION, DataConfig, ModelSpec, OnNan, Preset, Recipe, RunConfig, TrainingSettings};
@@ -14,6 +15,7 @@ use grapheme_core::network::StageConfig;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What a person asked of a training; everything else follows from the data. These are options of every command that trains
 /// on files of a person's own.
@@ -202,14 +204,25 @@ pub enum Source {
 pub struct Prepared {
     /// All settings.
     pub config: RunConfig,
-    /// Training examples.
-    pub train: Split,
+    /// Training examples, which members of a set have in common.
+    pub train: Arc<Split>,
     /// Held-out examples.
-    pub dev: Split,
+    pub dev: Arc<Split>,
     /// What a person should know.
     pub notes: Vec<String>,
     /// What a person should worry about.
     pub warnings: Vec<String>,
+}
+
+impl Prepared {
+    /// Holds the examples of `other` in place of its own where they are the same: a set would hold as many copies as members.
+    pub fn share(&mut self, other: &Self) {
+        for (own, others) in [(&mut self.train, &other.train), (&mut self.dev, &other.dev)] {
+            if own == others {
+                *own = Arc::clone(others);
+            }
+        }
+    }
 }
 
 /// How many of the training examples the proposed number of slots must reach.
@@ -295,7 +308,7 @@ pub fn prepare(source: &Source, bad_lines: BadLines, wishes: Wishes, seed: u64) 
         fingerprint: fingerprint(&[&train, &dev]),
     };
     let config = RunConfig { version: CONFIG_VERSION, data, model, training, optics: None };
-    Ok(Prepared { config, train, dev, notes, warnings })
+    Ok(Prepared { config, train: train.into(), dev: dev.into(), notes, warnings })
 }
 
 /// The members of an ensemble on the same examples: the network as wished, the dilated one, and the one as wished with
@@ -325,6 +338,7 @@ pub fn prepare_members(
         let mut member = prepare(source, bad_lines, wishes, seed.wrapping_add(i as u64))?;
         // What is wrong with the examples was said for the first.
         member.warnings.clear();
+        member.share(&all[0]);
         all.push(member);
     }
     Ok(all)
@@ -344,7 +358,7 @@ pub fn reload(config: RunConfig, folder: &Path) -> Result<Prepared, DataError> {
     if found != config.data.fingerprint {
         return Err(DataError::Changed { train: config.data.train, run: folder.to_owned() });
     }
-    Ok(Prepared { config, train, dev, notes: Vec::new(), warnings: Vec::new() })
+    Ok(Prepared { config, train: train.into(), dev: dev.into(), notes: Vec::new(), warnings: Vec::new() })
 }
 
 /// Examples that fit into memory; the others are bad lines.
@@ -407,22 +421,13 @@ fn warn_of_unreachable(train: &Split, spec: &ModelSpec, warnings: &mut Vec<Strin
     }
 }
 
-/// A 64-bit FNV-1a hash of all texts, in hexadecimal: enough to notice that a file changed, not to keep out an enemy.
+/// A hash of all texts.
 fn fingerprint(splits: &[&Split]) -> String {
-    let mut hash = 0xCBF2_9CE4_8422_2325_u64;
-    let mut eat = |bytes: &[u8]| {
-        for &byte in bytes.iter().chain(&[0xFF]) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3);
-        }
-    };
-    for split in splits {
-        for example in split.examples() {
-            eat(example.input.as_bytes());
-            eat(example.target.as_bytes());
-        }
-        eat(b"");
-    }
-    format!("{hash:016x}")
+    // The empty text at the end of a file tells where the next begins.
+    file::fingerprint(splits.iter().flat_map(|&split| {
+        let texts = split.examples().iter().flat_map(|pair| [pair.input.as_bytes(), pair.target.as_bytes()]);
+        texts.chain([&b""[..]])
+    }))
 }
 
 #[cfg(test)]

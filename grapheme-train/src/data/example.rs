@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 /// One pair of texts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Example {
-    /// What the file calls it; the line number where the file gives no name. Need not be unique.
-    pub id: String,
+    /// What the file calls it, if it does. Need not be unique; [`Split::line`] tells where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Box<str>>,
     /// The curriculum's level; 0 for its pairs' family, none outside the curriculum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<u32>,

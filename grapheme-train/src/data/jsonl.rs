@@ -3,17 +3,17 @@
 use super::{Example, LineFault};
 use serde_json::{Map, Value};
 
-/// Reads one line. The line number serves as the name where `id` is absent.
-pub(super) fn parse(number: usize, line: &str) -> Result<Example, LineFault> {
+/// Reads one line.
+pub(super) fn parse(line: &str) -> Result<Example, LineFault> {
     let object = match serde_json::from_str(line) {
         Ok(Value::Object(object)) => object,
         Ok(other) => return Err(LineFault::NotAnObject { found: type_name(&other) }),
         Err(error) => return Err(malformed(&error)),
     };
     let id = match object.get("id") {
-        None => number.to_string(),
-        Some(Value::String(id)) => id.clone(),
-        Some(Value::Number(id)) => id.to_string(),
+        None => None,
+        Some(Value::String(id)) => Some(id.as_str().into()),
+        Some(Value::Number(id)) => Some(id.to_string().into()),
         Some(other) => return Err(wrong_type("id", "a string or a number", other)),
     };
     let level = match object.get("level") {

@@ -41,10 +41,10 @@ impl Format {
         Ok(if start.starts_with(b"{") { Self::Jsonl } else { Self::Tsv })
     }
 
-    fn parse(self, number: usize, line: &str) -> Result<Example, LineFault> {
+    fn parse(self, line: &str) -> Result<Example, LineFault> {
         match self {
-            Self::Tsv => tsv::parse(number, line),
-            Self::Jsonl => jsonl::parse(number, line),
+            Self::Tsv => tsv::parse(line),
+            Self::Jsonl => jsonl::parse(line),
         }
     }
 }
@@ -110,7 +110,7 @@ impl Loader {
             if let Some(blank) = blank.take() {
                 self.refuse(&mut split, blank, LineFault::Blank)?;
             }
-            match text.and_then(|text| if text.is_empty() { Ok(None) } else { format.parse(number, text).map(Some) }) {
+            match text.and_then(|text| if text.is_empty() { Ok(None) } else { format.parse(text).map(Some) }) {
                 Ok(Some(example)) => {
                     split.examples.push(example);
                     split.lines.push(number);
@@ -119,6 +119,8 @@ impl Loader {
                 Err(fault) => self.refuse(&mut split, number, fault)?,
             }
         }
+        split.examples.shrink_to_fit();
+        split.lines.shrink_to_fit();
         some_left(split)
     }
 
@@ -161,19 +163,25 @@ impl Loader {
     ///
     /// # Errors
     /// As [`Loader::check_units`].
-    pub fn check(&self, split: Split, fault: impl Fn(&Example) -> Option<LineFault>) -> Result<Split, DataError> {
-        let Split { path, format, examples, lines, skipped } = split;
-        let mut kept = Split { path, format, examples: Vec::new(), lines: Vec::new(), skipped };
-        for (example, line) in examples.into_iter().zip(lines) {
-            match fault(&example) {
-                Some(fault) => self.refuse(&mut kept, line, fault)?,
+    pub fn check(&self, mut split: Split, fault: impl Fn(&Example) -> Option<LineFault>) -> Result<Split, DataError> {
+        // In place, as there may be millions.
+        let mut kept = 0;
+        for i in 0..split.examples.len() {
+            match fault(&split.examples[i]) {
+                Some(fault) => {
+                    let line = split.lines[i];
+                    self.refuse(&mut split, line, fault)?;
+                }
                 None => {
-                    kept.examples.push(example);
-                    kept.lines.push(line);
+                    split.examples.swap(kept, i);
+                    split.lines.swap(kept, i);
+                    kept += 1;
                 }
             }
         }
-        some_left(kept)
+        split.examples.truncate(kept);
+        split.lines.truncate(kept);
+        some_left(split)
     }
 
     fn refuse(&self, split: &mut Split, line: usize, fault: LineFault) -> Result<(), DataError> {

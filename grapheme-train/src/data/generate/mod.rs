@@ -263,7 +263,7 @@ impl Plan {
                 let Draft { input, target } = draft.ok_or_else(exhausted)??;
                 inputs.insert(input.clone());
                 examples.push(Example {
-                    id: format!("{task}-{name}-{index}"),
+                    id: Some(format!("{task}-{name}-{index}").into()),
                     level: Some(task.level()),
                     input,
                     target,

@@ -20,7 +20,7 @@ fn splits_share_no_input_and_are_balanced() {
     for (split, size) in [(&made.train, plan.train), (&made.dev, plan.dev), (&made.test, plan.test)] {
         let mut counts = BTreeMap::new();
         for example in split {
-            let (task, _) = example.id.rsplit_once('-').unwrap();
+            let (task, _) = example.id.as_ref().unwrap().rsplit_once('-').unwrap();
             *counts.entry((example.level, task)).or_insert(0) += 1;
         }
         assert_eq!(counts.len(), plan.tasks.len());

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     fn generated(target: &str) -> Generated {
-        let example = Example { id: "1".into(), level: None, input: "\"नि\t".into(), target: target.into() };
+        let example = Example { id: Some("1".into()), level: None, input: "\"नि\t".into(), target: target.into() };
         Generated { train: vec![example.clone()], dev: vec![example; 2], test: Vec::new() }
     }
 

@@ -48,15 +48,15 @@ fn well_formed_files_load() {
 }
 
 #[test]
-fn names_and_levels_come_from_the_file_or_the_line() {
+fn names_and_levels_come_from_the_file() {
     let lines = r#"{"id":"one","level":3,"input":"a","target":"b"}
 {"id":17,"level":null,"input":"a","target":"b"}
 {"input":"a","target":"b"}
 {"id":"one","input":"a","target":"b"}"#;
     let (_folder, path) = file("a.jsonl", lines.as_bytes());
     let split = stopping().file(&path).unwrap();
-    let found: Vec<_> = split.examples().iter().map(|example| (example.id.as_str(), example.level)).collect();
-    assert_eq!(found, [("one", Some(3)), ("17", None), ("3", None), ("one", None)]);
+    let found: Vec<_> = split.examples().iter().map(|example| (example.id.as_deref(), example.level)).collect();
+    assert_eq!(found, [(Some("one"), Some(3)), (Some("17"), None), (None, None), (Some("one"), None)]);
 }
 
 #[test]
