@@ -15,7 +15,7 @@
 //! several, [`explain`] says what became of each node, [`report`] what a model gets wrong, [`distillation`] what it can teach.
 //!
 //! Ignore at first what keeps a run and talks about it: [`job`], [`settings`], [`prepare`], [`calibration`], [`checkpoint`], [`mod@file`],
-//! [`run`], [`footprint`], [`event`], [`watch`], [`screen`], [`output`], [`locate`], [`memory`], [`origin`] and [`writing`].
+//! [`run`], [`footprint`], [`event`], [`watch`], [`screen`], [`progress`], [`output`], [`locate`], [`memory`], [`origin`] and [`writing`].
 //!
 //! [`command`] holds the command lines of all binaries: each reads its options and calls the rest of this library. No number
 //! that a training computes depends on the threads, on what listens, or on the clock, unless a person sets a limit in minutes.
@@ -58,6 +58,7 @@ pub mod optim;
 pub mod origin;
 pub mod output;
 pub mod prepare;
+pub mod progress;
 pub mod proof;
 pub mod reader;
 pub mod report;

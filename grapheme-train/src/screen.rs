@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 /// How long plain output may be silent between two steps that it tells.
-const SILENCE: Duration = Duration::from_secs(10);
+pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 
 /// Shows training on standard error: a progress bar with loss and rate on a terminal; elsewhere (a pipe, a file, a dumb
 /// terminal) plain lines without control characters. No colours at all, so `NO_COLOR` has nothing to switch off.
@@ -137,8 +137,8 @@ fn figures(dev: &DevFigures) -> String {
     format!("  dev loss {:.4}  WER {:.2}  TER {:.2}", dev.loss, dev.wer, dev.ter)
 }
 
-/// How long the steps that are still to come take, if they go like those that were done.
-fn left(elapsed: Duration, done: u64, to_come: u64) -> String {
+/// How long what is still to come takes, if it goes like what was done.
+pub(crate) fn left(elapsed: Duration, done: u64, to_come: u64) -> String {
     duration(elapsed.as_secs_f64() * to_come as f64 / done.max(1) as f64) + " left"
 }
 

@@ -14,6 +14,7 @@ use grapheme_core::Stream;
 use grapheme_core::product::metered;
 use grapheme_train::file;
 use grapheme_train::output::{conclude, print, tell};
+use grapheme_train::progress::Progress;
 use grapheme_train::settings::{CONFIG_VERSION, DataConfig, Preset, RunConfig, TrainingSettings};
 use grapheme_train::trainer::Trainer;
 use std::path::{Path, PathBuf};
@@ -62,6 +63,12 @@ Examples:
   bench_report --against before.json          after a change
   bench_report --filter sinkhorn --peers      some kernels, and beside them those of POT and PyTorch";
 
+/// What grows with the length of a text, and the option by which a process of its own measures it.
+const GROWING: [(&str, &str); 2] =
+    [("growth/text to graph, mixed", "text"), ("growth/step, tiny, band of 64 to either side", "step")];
+/// Kernels in whose time the threads are compared, or one growth is measured: for the estimate of what is left alone.
+const LONG: u64 = 10;
+
 fn parse_seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse::<f64>().map_err(|error| error.to_string())?;
     if seconds > 0.0 && seconds <= 3600.0 { Ok(seconds) } else { Err("expected a positive number".to_owned()) }
@@ -86,14 +93,19 @@ fn report(cli: &Cli) -> Result<()> {
     let machine = Machine::measure();
     let wanted = |name: &str| name.contains(&cli.filter);
     let budget = Duration::from_secs_f64(cli.seconds);
-    let kernels = kernels::all();
-    let kernels =
-        kernels.iter().filter(|entry| wanted(&entry.name)).map(|entry| row(entry, &machine, budget)).collect();
-    let products =
-        steps().into_iter().filter(|(name, _)| wanted(name)).map(|(name, make)| share(name, make(), &machine));
-    let products = products.collect();
-    let two_threads = if wanted("threads") { Some(two_threads()?) } else { None };
-    let growth = curves(cli, wanted)?;
+    let (mut kernels, mut steps) = (kernels::all(), steps());
+    kernels.retain(|entry| wanted(&entry.name));
+    steps.retain(|(name, _)| wanted(name));
+    let growing = GROWING.into_iter().filter(|(name, _)| wanted(name) && lengths(cli).len() > 1);
+    let growing: Vec<_> = growing.collect();
+    let has_threads = wanted("threads");
+    let long = usize::from(has_threads) + growing.len();
+    let progress = Progress::new(((kernels.len() + steps.len()) as u64) + LONG * long as u64, "parts");
+    let kernels = kernels.iter().map(|entry| row(entry, &machine, budget, &progress)).collect();
+    let products = steps.into_iter().map(|(name, make)| share(name, make(), &machine, &progress)).collect();
+    let two_threads = if has_threads { Some(two_threads(&progress)?) } else { None };
+    let growth = curves(cli, &growing, &progress)?;
+    drop(progress);
     let scripts = Path::new("scripts/peers");
     let peers = match &cli.peers {
         Some(python) => peers::compare(python, scripts, &cli.filter, cli.compiled, tell)?,
@@ -120,10 +132,11 @@ fn read(path: &Path) -> Result<Report> {
     serde_json::from_slice(&bytes).with_context(why)
 }
 
-fn row(entry: &Entry, machine: &Machine, budget: Duration) -> Row {
-    tell(&entry.name);
+fn row(entry: &Entry, machine: &Machine, budget: Duration, progress: &Progress) -> Row {
+    progress.tell(&entry.name);
     let mut kernel = (entry.make)();
     let seconds = measure(budget, &mut kernel.time);
+    progress.advance(1);
     let (rate, floor) = (kernel.amount / seconds.median, machine.floor(kernel.work));
     Row { name: entry.name.clone(), unit: kernel.unit.to_owned(), rate, seconds, floor }
 }
@@ -153,7 +166,7 @@ fn steps() -> Vec<(&'static str, Maker)> {
 }
 
 /// The median of some steps, each looked at on its own.
-fn share(name: &str, mut step: Step, machine: &Machine) -> Products {
+fn share(name: &str, mut step: Step, machine: &Machine, progress: &Progress) -> Products {
     let mut looks: Vec<(f64, f64, u64)> = (0..40)
         .map(|_| {
             let started = Instant::now();
@@ -162,6 +175,7 @@ fn share(name: &str, mut step: Step, machine: &Machine) -> Products {
             (share, products.operations / products.seconds / machine.products, products.products)
         })
         .collect();
+    progress.advance(1);
     let mut median = |part: fn(&(f64, f64, u64)) -> f64| {
         looks.sort_by(|a, b| part(a).total_cmp(&part(b)));
         part(&looks[looks.len() / 2])
@@ -171,8 +185,8 @@ fn share(name: &str, mut step: Step, machine: &Machine) -> Products {
 }
 
 /// The default training on one thread and on two, in turn.
-fn two_threads() -> Result<Timing> {
-    tell("two threads");
+fn two_threads(progress: &Progress) -> Result<Timing> {
+    progress.tell("two threads");
     let examples = examples(640, 6..=12, 5);
     let nowhere = || PathBuf::from("-");
     let config = RunConfig {
@@ -185,19 +199,22 @@ fn two_threads() -> Result<Timing> {
     let seconds = |threads| -> Result<f64> { Ok(Trainer::new(&config, &examples, &[], threads)?.rehearse(15)?) };
     seconds(2)?;
     let ratios = (0..7).map(|_| Ok(seconds(1)? / seconds(2)?)).collect::<Result<Vec<f64>>>()?;
+    progress.advance(LONG);
     Ok(Timing::of(ratios))
 }
 
-fn curves(cli: &Cli, wanted: impl Fn(&str) -> bool) -> Result<Vec<Curve>> {
-    let lengths: Vec<usize> = (3..).map(|digits| 10usize.pow(digits)).take_while(|&n| n <= cli.longest).collect();
-    if lengths.len() < 2 {
-        return Ok(Vec::new());
-    }
+/// The lengths at which growth is measured.
+fn lengths(cli: &Cli) -> Vec<usize> {
+    (3..).map(|digits| 10usize.pow(digits)).take_while(|&n| n <= cli.longest).collect()
+}
+
+fn curves(cli: &Cli, growing: &[(&str, &str)], progress: &Progress) -> Result<Vec<Curve>> {
     let program = std::env::current_exe().context("this program's own path")?;
-    let growing = [("growth/text to graph, mixed", "text"), ("growth/step, tiny, band of 64 to either side", "step")];
-    let curves = growing.into_iter().filter(|(name, _)| wanted(name)).map(|(name, growing)| {
-        tell(name);
-        Curve::measure(&program, name, growing, &lengths)
+    let curves = growing.iter().map(|(name, growing)| {
+        progress.tell(name);
+        let curve = Curve::measure(&program, name, growing, &lengths(cli));
+        progress.advance(LONG);
+        curve
     });
     curves.collect()
 }

@@ -8,7 +8,8 @@ use crate::data::{BadLines, Example, Loader, Split};
 use crate::estimator::EstimatorName;
 use crate::file;
 use crate::objective::LossName;
-use crate::output::{print, tell};
+use crate::output::print;
+use crate::progress::Progress;
 use crate::proof::pairs::PAIRS;
 use anyhow::{Context, Result, ensure};
 use clap::{ArgMatches, Parser};
@@ -118,14 +119,18 @@ fn run(cli: &Cli) -> Result<()> {
     let judged = judge_all(cli)?;
     let mut curves = Vec::new();
     let seeds = if cli.quick { 1 } else { cli.seeds };
+    let examples: usize = data.iter().map(|data| data.examples * data.epochs).sum();
+    let progress = Progress::new(examples as u64 * EstimatorName::ALL.len() as u64 * seeds, "examples");
     for data in &data {
         for estimator in EstimatorName::ALL {
-            tell(&format!("training on {} under {estimator}, {seeds} seeds", data.name));
+            progress.tell(&format!("training on {} under {estimator}, {seeds} seeds", data.name));
             for seed in 1..=seeds {
-                curves.push(train(data, estimator, seed, &cli.out.join("runs"), usize::from(cli.threads))?);
+                let (out, threads) = (cli.out.join("runs"), usize::from(cli.threads));
+                curves.push(train(data, estimator, seed, &out, threads, &progress)?);
             }
         }
     }
+    drop(progress);
     let picture = cli.out.join("estimators.svg");
     let drawn = draw(&judged, &curves).map_err(|error| anyhow::anyhow!("{}: {error}", picture.display()))?;
     file::replace(&picture, drawn.as_bytes())?;
@@ -167,13 +172,16 @@ fn judge_all(cli: &Cli) -> Result<Vec<Judged>> {
     let calls = if cli.quick { 100 } else { cli.calls as usize };
     let subjects = if cli.quick { &SUBJECTS[..1] } else { &SUBJECTS[..] };
     let states = if cli.quick { &[0][..] } else { &[0, TRAINED][..] };
+    let losses = [LossName::Words, LossName::Graph];
+    let progress = Progress::new((losses.len() * subjects.len() * states.len()) as u64, "cases");
     let mut judged = Vec::new();
-    for loss in [LossName::Words, LossName::Graph] {
+    for loss in losses {
         for &subject in subjects {
             for &trained in states {
-                tell(&format!("judging {}, {loss} loss, after {trained} steps", subject.name));
+                progress.tell(&format!("judging {}, {loss} loss, after {trained} steps", subject.name));
                 let settings = JudgeSettings { calls, trained, seed: 1 };
                 judged.extend(judge(subject, loss, settings, &bytes)?);
+                progress.advance(1);
             }
         }
     }
@@ -184,9 +192,16 @@ fn judge_all(cli: &Cli) -> Result<Vec<Judged>> {
 fn data(cli: &Cli) -> Result<(Vec<CurveData>, Vec<String>)> {
     let folder = cli.out.join("data");
     let mut skipped = Vec::new();
-    let set = |name: &str, title: &str, epochs: usize| {
+    let set = |name: &str, title: &str, epochs: usize, examples: usize| {
         let file = |part: &str| folder.join(format!("{name}-{part}.tsv"));
-        CurveData { name: name.to_owned(), title: title.to_owned(), train: file("train"), dev: file("dev"), epochs }
+        CurveData {
+            name: name.to_owned(),
+            title: title.to_owned(),
+            train: file("train"),
+            dev: file("dev"),
+            epochs,
+            examples,
+        }
     };
     let curriculum = if cli.quick { None } else { Some(load(&cli.curriculum.join("train.jsonl"))?) };
     let words = match cli.quick {
@@ -197,27 +212,31 @@ fn data(cli: &Cli) -> Result<(Vec<CurveData>, Vec<String>)> {
         .map(|folder| -> Result<_> { Ok([load(&folder.join("hun_train.tsv"))?, load(&folder.join("hun_dev.tsv"))?]) });
     let words = words.transpose()?;
     std::fs::create_dir_all(&folder).map_err(file::FileError::of("create", &folder))?;
-    let pairs = set("pairs", "three pairs, such as abc to ab", 20);
-    let texts = PAIRS.map(|(input, target)| (input.to_owned(), target.to_owned()));
     // An epoch of three examples would be a single step.
-    write_pairs(&pairs.train, &texts, 50)?;
+    let times = 50;
+    let pairs = set("pairs", "three pairs, such as abc to ab", 20, times * PAIRS.len());
+    let texts = PAIRS.map(|(input, target)| (input.to_owned(), target.to_owned()));
+    write_pairs(&pairs.train, &texts, times)?;
     write_pairs(&pairs.dev, &texts, 1)?;
     let mut all = vec![pairs];
     let Some(examples) = curriculum else { return Ok((all, skipped)) };
     // Held-out arithmetic is learned under no estimator; whether it can be learned by heart tells them apart.
-    let level = set("level-1", "level 1: one-digit arithmetic, by heart", 40);
     let of_one_digit = |example: &&Example| {
         let mut operands = example.input.split(|c: char| !c.is_ascii_digit());
         example.level == Some(1) && operands.all(|digits| digits.len() <= 1)
     };
     let pairs: Vec<_> = examples.examples().iter().filter(of_one_digit).map(pair).collect();
-    write_pairs(&level.train, &pairs, 3)?;
+    let times = 3;
+    let level = set("level-1", "level 1: one-digit arithmetic, by heart", 40, times * pairs.len());
+    write_pairs(&level.train, &pairs, times)?;
     write_pairs(&level.dev, &pairs, 1)?;
     all.push(level);
     match words {
         Some([train, dev]) => {
-            let hungarian = set("hungarian", "Hungarian pronunciation, new words", 12);
-            for (split, to, most) in [(train, &hungarian.train, 1000), (dev, &hungarian.dev, 200)] {
+            let [learn, test] = [1000, 200];
+            let examples = learn.min(train.examples().len());
+            let hungarian = set("hungarian", "Hungarian pronunciation, new words", 12, examples);
+            for (split, to, most) in [(train, &hungarian.train, learn), (dev, &hungarian.dev, test)] {
                 write_pairs(to, &split.examples().iter().take(most).map(pair).collect::<Vec<_>>(), 1)?;
             }
             all.push(hungarian);

@@ -5,17 +5,14 @@ use crate::distance::sample::{self, Planted, Sample};
 use crate::distance::{Approximate, Direction, EditPath, Exact, LabelledGraph, Method, dot, measure, picture, read};
 use crate::file;
 use crate::lanes::Lanes;
-use crate::output::{print, tell};
+use crate::output::print;
+use crate::progress::Progress;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{ArgMatches, Parser, ValueEnum};
 use grapheme_core::{GraphemeGraph, Stream};
-
-use indicatif::ProgressBar;
 use serde_json::json;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 /// Computes how many edits lead from one labelled graph to another: relabelling, inserting or deleting a node, inserting or
 /// deleting an edge, each of cost 1.
@@ -215,14 +212,14 @@ fn compare_all(cli: &Cli, path: &Path) -> Result<()> {
         bail!("{}: no pairs; give a file with one a line", path.display());
     }
     let (method, judge) = (cli.method(), cli.truth.then(|| Method::Exact(Exact::default())));
-    let progress = Progress::new(samples.len());
+    let progress = Progress::new(samples.len() as u64, "pairs");
     let one = |i: usize, sample: &Sample| {
         let outcome = measure::run(&method, sample, judge.as_ref());
-        progress.step();
+        progress.advance(1);
         outcome.with_context(|| format!("{}, pair {}", path.display(), i + 1))
     };
     let outcomes = Lanes::<()>::new(usize::from(cli.threads))?.map(&samples, one)?;
-    progress.bar.finish_and_clear();
+    drop(progress);
     let figures = measure::figures(&outcomes);
     if cli.json {
         print(&format!("{}\n", serde_json::to_string(&figures)?))?;
@@ -277,30 +274,4 @@ fn generate(cli: &Cli, kind: Kind) -> Result<()> {
         print(&format!("{}\n", read::to_line(&made)))?;
     }
     Ok(())
-}
-
-/// How far the pairs are: a bar on a terminal, elsewhere a line now and then.
-struct Progress {
-    bar: ProgressBar,
-    told: Mutex<Instant>,
-}
-
-impl Progress {
-    const PAUSE: Duration = Duration::from_secs(10);
-
-    fn new(pairs: usize) -> Self {
-        Self { bar: ProgressBar::new(pairs as u64), told: Mutex::new(Instant::now()) }
-    }
-
-    fn step(&self) {
-        self.bar.inc(1);
-        if !self.bar.is_hidden() {
-            return;
-        }
-        // Whoever does not get the lock leaves the line to who has it.
-        if let Some(mut told) = self.told.try_lock().ok().filter(|told| told.elapsed() >= Self::PAUSE) {
-            *told = Instant::now();
-            tell(&format!("{} of {} pairs", self.bar.position(), self.bar.length().unwrap_or_default()));
-        }
-    }
 }

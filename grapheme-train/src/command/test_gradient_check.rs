@@ -1,16 +1,17 @@
 //! Checks every derivative of the project against finite differences, and the check itself with planted faults.
 
 use crate::command::CommandLine;
-use crate::output::{print, tell};
+use crate::output::print;
+use crate::progress::Progress;
 use crate::proof::gradient_check::{Checked, Outcome, Settings, check};
 use anyhow::{Result, bail, ensure};
 use clap::{ArgMatches, Parser};
 use grapheme_core::{Boundary, GradientMedium, Scalar, Topology, Vacuum};
 use grapheme_optics::proof::{Glass, Slope, hypergradients, learners, three_rounds, vacuum_is_plain};
-use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::Array2;
 use serde::Serialize;
 use std::fmt::Write as _;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 /// Checks every derivative against finite differences.
@@ -157,22 +158,10 @@ fn run(cli: Cli) -> Result<()> {
     Ok(printed?)
 }
 
-/// Runs the check behind a progress bar; where standard error is no terminal, ten lines.
+/// Runs the check, and says how far it is.
 fn watch(settings: &Settings, medium: &impl Checked) -> Result<Outcome> {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} cases  {eta} left")?;
-    let bar = ProgressBar::new(0).with_style(style);
-    let outcome = check(settings, medium, |done, all| {
-        if bar.is_hidden() {
-            if done * 10 / all > (done - 1) * 10 / all {
-                tell(&format!("{done}/{all} cases"));
-            }
-        } else {
-            bar.set_length(all as u64);
-            bar.set_position(done as u64);
-        }
-    });
-    bar.finish_and_clear();
-    Ok(outcome?)
+    let progress = OnceLock::new();
+    Ok(check(settings, medium, |_, all| progress.get_or_init(|| Progress::new(all as u64, "cases")).advance(1))?)
 }
 
 /// Checks media, and adds what speaks against them to the complaints.

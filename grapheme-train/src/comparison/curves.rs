@@ -7,6 +7,7 @@ use crate::file::{self, FileError};
 use crate::job;
 use crate::objective::LossName;
 use crate::prepare::{Source, Wishes, prepare};
+use crate::progress::Progress;
 use crate::run::{RunError, RunFolder};
 use crate::settings::Preset;
 use crate::trainer::TrainError;
@@ -27,6 +28,8 @@ pub struct CurveData {
     pub dev: PathBuf,
     /// Passes over the training examples.
     pub epochs: usize,
+    /// Training examples in the file.
+    pub examples: usize,
 }
 
 /// One training.
@@ -61,20 +64,24 @@ pub enum CurveError {
     File(#[from] FileError),
 }
 
-/// Notes the dev figures of each epoch.
-#[derive(Default)]
-struct Notes(Vec<f64>);
+/// Notes the dev figures of each epoch, and counts its examples.
+struct Notes<'a> {
+    wer: Vec<f64>,
+    examples: usize,
+    progress: &'a Progress,
+}
 
-impl Listener for Notes {
+impl Listener for Notes<'_> {
     fn hear(&mut self, event: &Event) {
         if let Event::Epoch { dev: Some(dev), .. } = event {
-            self.0.push(dev.wer);
+            self.wer.push(dev.wer);
+            self.progress.advance(self.examples as u64);
         }
     }
 }
 
 /// Trains the tiny network under one estimator, with the `words` loss as that estimator needs it. The run is left in a folder
-/// below `out`.
+/// below `out`. `progress` counts the examples of each epoch.
 ///
 /// # Errors
 /// [`CurveError`].
@@ -84,6 +91,7 @@ pub fn train(
     seed: u64,
     out: &Path,
     threads: usize,
+    progress: &Progress,
 ) -> Result<Curve, CurveError> {
     let source = Source::Files { train: data.train.clone(), dev: data.dev.clone() };
     // One recipe whatever the number of examples, so that data sets differ by what they hold alone.
@@ -100,9 +108,9 @@ pub fn train(
     let prepared = prepare(&source, BadLines::Stop, wishes, seed)?;
     let run = RunFolder::overwrite(out.join(format!("{}-{estimator}-{seed}", data.name)))?;
     run.write_config(&prepared.config)?;
-    let mut notes = Notes::default();
+    let mut notes = Notes { wer: Vec::new(), examples: data.examples, progress };
     job::trainer(&prepared, threads)?.run(&run, false, &mut notes)?;
-    Ok(Curve { data: data.name.clone(), title: data.title.clone(), estimator, seed, wer: notes.0 })
+    Ok(Curve { data: data.name.clone(), title: data.title.clone(), estimator, seed, wer: notes.wer })
 }
 
 /// Writes pairs as two columns, `times` times over.

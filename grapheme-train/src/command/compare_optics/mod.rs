@@ -12,8 +12,9 @@ use crate::file;
 use crate::lanes::Lanes;
 use crate::objective::Task;
 use crate::optim::{AdamW, AdamWSettings, GradientNorm, Optimiser, Sgd, clip};
-use crate::output::{print, tell};
+use crate::output::print;
 use crate::prepare::{Prepared, Source, Wishes, prepare};
+use crate::progress::Progress;
 use crate::settings::Preset;
 use crate::transducer::{Transducer, label};
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -181,10 +182,13 @@ fn run(cli: &Cli) -> Result<()> {
         let only = cli.only.as_deref().unwrap_or("");
         bail!("--only {only}: no way of training has that in its name; there are {}", names.join("; "));
     }
+    let trainings = ways.iter().map(|way| way.rates.len() as u64 + cli.seeds - 1).sum::<u64>();
+    let progress = Progress::new(trainings * u64::from(cli.steps), "steps");
     let mut rows = Vec::with_capacity(ways.len());
     for way in &ways {
-        rows.push(compare(cli, &prepared, way, &mut lanes)?);
+        rows.push(compare(cli, &prepared, way, &mut lanes, &progress)?);
     }
+    drop(progress);
     tell_all(cli, &rows)
 }
 
@@ -223,12 +227,19 @@ fn rays(cli: &Cli, prepared: &Prepared, rank: usize, lanes: &mut Lanes<GraphTran
 }
 
 /// The rate is chosen on the first seed; the other seeds run at that rate.
-fn compare(cli: &Cli, prepared: &Prepared, way: &Way, lanes: &mut Lanes<GraphTransformNet<f32>>) -> Result<Row> {
+fn compare(
+    cli: &Cli,
+    prepared: &Prepared,
+    way: &Way,
+    lanes: &mut Lanes<GraphTransformNet<f32>>,
+    progress: &Progress,
+) -> Result<Row> {
     let mut best: Option<Outcome> = None;
     let mut tried = Vec::with_capacity(way.rates.len());
     for rate in way.rates {
-        let outcome = train(cli, prepared, way, rate, 1, lanes)?;
-        tell(&format!("{}, rate {rate}: loss {:.4}, dev WER {:.2}", way.name, outcome.loss, outcome.wer));
+        progress.name(format!("{}, rate {rate}", way.name));
+        let outcome = train(cli, prepared, way, rate, 1, lanes, progress)?;
+        progress.tell(&format!("{}, rate {rate}: loss {:.4}, dev WER {:.2}", way.name, outcome.loss, outcome.wer));
         tried.push((rate, outcome.wer));
         if best.as_ref().is_none_or(|best| !best.loss.is_finite() || outcome.loss < best.loss) {
             best = Some(outcome);
@@ -238,7 +249,8 @@ fn compare(cli: &Cli, prepared: &Prepared, way: &Way, lanes: &mut Lanes<GraphTra
     let rate = first.rate;
     let mut runs = vec![first];
     for seed in 2..=cli.seeds {
-        runs.push(train(cli, prepared, way, rate, seed, lanes)?);
+        progress.name(format!("{}, rate {rate}, seed {seed}", way.name));
+        runs.push(train(cli, prepared, way, rate, seed, lanes, progress)?);
     }
     let whole = |run: &&Outcome| run.loss.is_finite();
     let of = |figure: &dyn Fn(&Outcome) -> f64| mean_and_deviation(runs.iter().filter(whole).map(figure));
@@ -270,6 +282,7 @@ fn train(
     rate: f64,
     seed: u64,
     lanes: &mut Lanes<GraphTransformNet<f32>>,
+    progress: &Progress,
 ) -> Result<Outcome> {
     let spec = &prepared.config.model;
     let mut model = Transducer::new(spec.clone(), seed)?;
@@ -306,6 +319,7 @@ fn train(
         told.push(figures.iter().map(behind).collect());
         if let GradientNorm::NotFinite { .. } = clip(gradient, way.clip) {
             curve.push(f64::NAN);
+            progress.advance((steps - step) as u64);
             break;
         }
         curve.push(finite.iter().sum::<f64>() * f64::from(share));
@@ -315,6 +329,7 @@ fn train(
             Method::Sgd => Sgd.step(&mut model.net, gradient, rate),
             Method::AdamW => adamw.step(&mut model.net, gradient, rate),
         }
+        progress.advance(1);
     }
     let late = &curve[curve.len() - curve.len().div_ceil(10)..];
     let loss = late.iter().sum::<f64>() / late.len() as f64;

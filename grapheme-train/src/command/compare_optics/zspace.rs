@@ -7,8 +7,8 @@ use crate::estimator::Crossing;
 use crate::lanes::Lanes;
 use crate::objective::Task;
 use crate::optim::{AdamW, AdamWSettings, GradientNorm, Optimiser, clip};
-use crate::output::tell;
 use crate::prepare::Prepared;
+use crate::progress::Progress;
 use crate::transducer::{Transducer, label};
 use anyhow::{Context, Result, bail};
 use grapheme_core::layers::DropoutKeys;
@@ -41,6 +41,8 @@ struct Half<'a> {
     examples: &'a [Example],
     /// How many of them have a finite loss.
     finite: usize,
+    /// Counts the examples that are gone through.
+    progress: &'a Progress,
 }
 
 /// Trains by AdamW for `cli.steps`, keeping the path; then goes on from there for `evaluations` of the loss of the first
@@ -53,7 +55,14 @@ pub(super) fn compare(
     evaluations: usize,
     lanes: &mut Lanes<Net>,
 ) -> Result<Vec<Row>> {
-    let halves = (1..=cli.seeds).map(|seed| half(cli, prepared, rank, seed, lanes)).collect::<Result<Vec<_>>>()?;
+    let examples = prepared.train.examples().len().min(cli.examples) as u64;
+    let steps = u64::from(cli.steps) * u64::from(cli.batch).min(examples);
+    // Each half looks at all examples at its end and as the start; three ways do at six rates, and at the best with every seed.
+    let looks = 2 * cli.seeds + 3 * (RATES.len() as u64 + cli.seeds) * evaluations as u64;
+    let progress = Progress::new(cli.seeds * steps + looks * examples, "examples");
+    progress.name("the first half");
+    let halves = (1..=cli.seeds).map(|seed| half(cli, prepared, rank, seed, lanes, &progress));
+    let halves = halves.collect::<Result<Vec<_>>>()?;
     let dev = &prepared.dev.examples()[..prepared.dev.examples().len().min(cli.examples)];
     let mut rows = Vec::new();
     for (name, way) in [
@@ -65,13 +74,15 @@ pub(super) fn compare(
         let mut best: Option<(f64, f64)> = None;
         for rate in RATES {
             let Some(way) = way else { break };
+            progress.name(format!("{name}, rate {rate}"));
             let (loss, _) = go(way, &halves[0], rate, evaluations, lanes)?;
-            tell(&format!("{name}, rate {rate}: loss {loss:.4}"));
+            progress.tell(&format!("{name}, rate {rate}: loss {loss:.4}"));
             if loss.is_finite() && best.is_none_or(|(_, least)| loss < least) {
                 best = Some((rate, loss));
             }
         }
         let rate = best.map_or(0.0, |(rate, _)| rate);
+        progress.name(name);
         let (mut losses, mut errors) = (Vec::new(), Vec::new());
         for half in &halves {
             let (loss, net) = match way {
@@ -147,13 +158,21 @@ impl Half<'_> {
     fn loss(&self, net: &Net, lanes: &mut Lanes<Net>) -> Result<(f64, Net)> {
         let members: Vec<usize> = (0..self.examples.len()).collect();
         let (loss, finite, gradient) = pass(&self.model, net, self.examples, &members, None, lanes)?;
+        self.progress.advance(members.len() as u64);
         // What was in reach of the model that was trained is out of reach where weights are beyond all numbers.
         let loss = if finite < self.finite { f64::NAN } else { loss };
         Ok((loss, gradient.clone()))
     }
 }
 
-fn half<'a>(cli: &Cli, prepared: &'a Prepared, rank: usize, seed: u64, lanes: &mut Lanes<Net>) -> Result<Half<'a>> {
+fn half<'a>(
+    cli: &Cli,
+    prepared: &'a Prepared,
+    rank: usize,
+    seed: u64,
+    lanes: &mut Lanes<Net>,
+    progress: &'a Progress,
+) -> Result<Half<'a>> {
     let mut model = Transducer::new(prepared.config.model.clone(), seed)?;
     let mut adamw = AdamW::new(AdamWSettings::default(), &model.net)?;
     let examples = &prepared.train.examples()[..prepared.train.examples().len().min(cli.examples)];
@@ -167,15 +186,17 @@ fn half<'a>(cli: &Cli, prepared: &'a Prepared, rank: usize, seed: u64, lanes: &m
             bail!("seed {seed}, step {}: the gradient of {block} is not finite", step + 1);
         }
         adamw.step(&mut model.net, gradient, 3e-3);
+        progress.advance(batch as u64);
         // As many states as directions are wanted, the last one included.
         if (step + 1) * rank / steps > step * rank / steps {
             path.push(model.net.clone());
         }
     }
     let space = ZSpace::of_path::<f32>(&path, rank).context("a path has a last state")?;
-    let mut half = Half { model, space, examples, finite: 1 };
+    let mut half = Half { model, space, examples, finite: 1, progress };
     let members: Vec<usize> = (0..examples.len()).collect();
     half.finite = pass(&half.model, &half.model.net, examples, &members, None, lanes)?.1.max(1);
+    progress.advance(members.len() as u64);
     Ok(half)
 }
 
