@@ -1,10 +1,21 @@
 //! A figure, what it was at the last baseline, and whether it got worse.
 
-use serde::Serialize;
+use super::checkpoint::Hashes;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The values of a baseline by name, as the committed file holds them.
-pub type Baseline = BTreeMap<String, f64>;
+/// A baseline, as the committed file holds it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Baseline {
+    /// Values by name.
+    pub figures: Values,
+    /// Hashes of the checkpoint.
+    pub checkpoints: Hashes,
+}
+
+/// Values by name.
+pub type Values = BTreeMap<String, f64>;
 
 /// Something measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,7 +65,7 @@ impl Figure {
     }
 
     /// Holds the figure against the baseline. What is not a number is worse than anything.
-    pub fn compare(self, baseline: &Baseline) -> Comparison {
+    pub fn compare(self, baseline: &Values) -> Comparison {
         let Self { name, value, better, slack } = self;
         let baseline = baseline.get(name).copied();
         let verdict = match baseline {
@@ -74,8 +85,7 @@ mod tests {
 
     #[test]
     fn worse_equal_better_new_and_not_a_number_are_told_apart() {
-        let baseline =
-            Baseline::from([("loss".to_owned(), 2.0), ("faults".to_owned(), 0.0), ("right".to_owned(), 9.0)]);
+        let baseline = Values::from([("loss".to_owned(), 2.0), ("faults".to_owned(), 0.0), ("right".to_owned(), 9.0)]);
         let verdict = |figure: Figure| figure.compare(&baseline).verdict;
         let loss = |value| verdict(Figure::lower("loss", value, 0.01));
         assert_eq!([1.9, 1.99, 2.0, 2.01, 2.1].map(loss), {

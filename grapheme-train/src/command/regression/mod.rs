@@ -1,5 +1,6 @@
 //! Compares what the project achieves with what it achieved: fixed seeds, generated data, a committed baseline.
 
+mod checkpoint;
 mod figure;
 mod proofs;
 mod training;
@@ -7,9 +8,11 @@ mod training;
 use crate::command::CommandLine;
 use crate::file;
 use crate::output::{print, tell};
-use anyhow::{Context, Result, ensure};
+use crate::progress::Progress;
+use anyhow::{Context, Result, bail, ensure};
+use checkpoint::{Hashes, Sameness};
 use clap::{ArgMatches, Parser};
-use figure::{Baseline, Comparison, Figure, Verdict};
+use figure::{Baseline, Comparison, Figure, Values, Verdict};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -17,9 +20,10 @@ use std::time::Instant;
 
 /// Compares what the project achieves with a committed baseline.
 ///
-/// Gradient error, descent, losses after fixed steps and dev error after a fixed training, on generated data and with
-/// fixed seeds. A figure that is worse than its baseline by more than its slack fails, exit code 1; one that is better asks
-/// for a new baseline, which --update writes. Run it in the project's folder.
+/// Gradient error, descent, losses and the bits of a checkpoint after fixed steps, and dev error after a fixed training, on generated
+/// data and with fixed seeds. A figure that is worse than its baseline by more than its slack fails, exit code 1; one that is better asks
+/// for a new baseline, which --update writes. The bits must be those of the baseline, where it knows the kind of processor. Run it in
+/// the project's folder.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 pub struct Cli {
@@ -45,6 +49,9 @@ Examples:
   regression             compare
   regression --update    take a new baseline, after a change that is meant";
 
+/// About how long the parts take: gradients, descent, losses, bits.
+const PARTS: [u64; 4] = [10, 10, 10, 10];
+
 /// The line of `--json`.
 #[derive(Serialize)]
 struct Summary<'a> {
@@ -52,6 +59,7 @@ struct Summary<'a> {
     worse: usize,
     better: usize,
     figures: &'a [Comparison],
+    checkpoint: &'a Sameness,
     seconds: f64,
 }
 
@@ -63,24 +71,44 @@ impl CommandLine for Cli {
 
 fn regression(cli: &Cli) -> Result<()> {
     let clock = Instant::now();
-    let baseline = if cli.update { Baseline::new() } else { read(&cli.baseline)? };
+    let baseline = match cli.update {
+        false => read(&cli.baseline)?,
+        // What other processors gave may still be true.
+        true => Baseline { figures: Values::new(), ..read(&cli.baseline).unwrap_or_default() },
+    };
     let threads = usize::from(cli.threads);
+    // By the time that each takes.
+    let progress = Progress::new(PARTS.iter().sum(), "parts");
+    let [of_gradients, of_descent, of_losses, of_bits] = PARTS;
+    progress.name("gradients");
     let mut figures = proofs::gradients(threads)?;
+    progress.advance(of_gradients);
+    progress.name("descent");
     figures.extend(proofs::descent(threads)?);
+    progress.advance(of_descent);
+    progress.name("trainings");
     figures.extend(training::figures(&cli.data, threads)?);
+    progress.advance(of_losses);
+    let bits = training::bits(&cli.data)?;
+    progress.advance(of_bits);
+    drop(progress);
     let seconds = clock.elapsed().as_secs_f64();
     if cli.update {
-        write(&cli.baseline, &figures)?;
+        let Some(hash) = bits.hash() else {
+            bail!("the bits of a checkpoint depend on the threads: {:?}", bits.hashes)
+        };
+        write(&cli.baseline, &figures, checkpoint::updated(&baseline.checkpoints, &bits.arithmetic, hash))?;
     }
-    let comparisons: Vec<Comparison> = figures.iter().map(|figure| figure.compare(&baseline)).collect();
+    let sameness = bits.compare(&baseline.checkpoints);
+    let comparisons: Vec<Comparison> = figures.iter().map(|figure| figure.compare(&baseline.figures)).collect();
     let count = |verdict| comparisons.iter().filter(|comparison| comparison.verdict == verdict).count();
     let (worse, better, new) = (count(Verdict::Worse), count(Verdict::Better), count(Verdict::New));
-    let passed = cli.update || worse + new == 0;
+    let passed = cli.update || worse + new == 0 && sameness.verdict != Verdict::Worse;
     let printed = print(&if cli.json {
-        let summary = Summary { passed, worse, better, figures: &comparisons, seconds };
+        let summary = Summary { passed, worse, better, figures: &comparisons, checkpoint: &sameness, seconds };
         serde_json::to_string(&summary)? + "\n"
     } else {
-        table(&comparisons)
+        table(&comparisons, &sameness)
     });
     let (path, all) = (cli.baseline.display(), figures.len());
     if cli.update {
@@ -94,21 +122,32 @@ fn regression(cli: &Cli) -> Result<()> {
     }
     // Before a complaint about the output: whoever stopped reading must still learn of it.
     ensure!(worse == 0, "REGRESSION: {worse} of {all} figures are worse than {path} allows");
+    match sameness.complaint(&path.to_string()) {
+        Some(complaint) if sameness.verdict == Verdict::New => tell(&complaint),
+        Some(complaint) => bail!("{complaint}"),
+        None => {}
+    }
     ensure!(new == 0, "{path} does not know {new} of {all} figures: run `regression --update` and commit the file");
     Ok(printed?)
 }
 
-fn table(comparisons: &[Comparison]) -> String {
+fn table(comparisons: &[Comparison], sameness: &Sameness) -> String {
     let mut table = format!("{:32} {:>14} {:>14} {:>8}  verdict\n", "figure", "baseline", "now", "slack");
     for Comparison { name, value, baseline, slack, verdict } in comparisons {
         let baseline = baseline.map_or_else(|| "none".to_owned(), number);
-        let verdict = match verdict {
-            Verdict::Worse => "WORSE".to_owned(),
-            other => format!("{other:?}").to_lowercase(),
-        };
-        let _ = writeln!(table, "{name:32} {baseline:>14} {:>14} {slack:>8}  {verdict}", number(*value));
+        let _ = writeln!(table, "{name:32} {baseline:>14} {:>14} {slack:>8}  {}", number(*value), word(*verdict));
     }
+    let Sameness { bits, baseline, verdict } = sameness;
+    let [baseline, now] = [baseline.as_ref(), bits.hash()].map(|hash| hash.map_or("none", |hash| &hash[..]));
+    let _ = writeln!(table, "{:30} {baseline} {now}  {}", "checkpoint after 200 steps", word(*verdict));
     table
+}
+
+fn word(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Worse => "WORSE".to_owned(),
+        other => format!("{other:?}").to_lowercase(),
+    }
 }
 
 /// Ten digits at most, and no row of zeros before the first of them.
@@ -122,8 +161,9 @@ fn read(path: &Path) -> Result<Baseline> {
     serde_json::from_slice(&file::read(path).with_context(cure)?).with_context(cure)
 }
 
-fn write(path: &Path, figures: &[Figure]) -> Result<()> {
-    let baseline: Baseline = figures.iter().map(|figure| (figure.name.to_owned(), figure.value)).collect();
+fn write(path: &Path, figures: &[Figure], checkpoints: Hashes) -> Result<()> {
+    let figures = figures.iter().map(|figure| (figure.name.to_owned(), figure.value)).collect();
+    let baseline = Baseline { figures, checkpoints };
     let mut json = serde_json::to_string_pretty(&baseline)?;
     json.push('\n');
     Ok(file::replace(path, json.as_bytes())?)
@@ -144,9 +184,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("baseline.json");
         let figures = [Figure::lower("a", 1.0 / 3.0, 0.0), Figure::lower("b", 6.2e-8, 0.0)];
-        write(&path, &figures).unwrap();
+        let checkpoints = Hashes::from([("here".into(), "0123".into())]);
+        write(&path, &figures, checkpoints.clone()).unwrap();
         let baseline = read(&path).unwrap();
-        assert!(figures.iter().all(|figure| figure.compare(&baseline).verdict == Verdict::Equal));
+        assert_eq!(baseline.checkpoints, checkpoints);
+        assert!(figures.iter().all(|figure| figure.compare(&baseline.figures).verdict == Verdict::Equal));
         std::fs::write(&path, "{\"a\": ").unwrap();
         assert!(format!("{:#}", read(&path).unwrap_err()).contains("--update"));
     }

@@ -1,14 +1,17 @@
 //! Short trainings on the generated data.
 
+use super::checkpoint::Bits;
 use super::figure::{Better, Figure};
 use crate::data::{BadLines, Example};
 use crate::event::{DevFigures, Event};
+use crate::file;
 use crate::objective::LossName;
 use crate::prepare::{Prepared, Source, Wishes, prepare};
 use crate::run::RunFolder;
 use crate::settings::Preset;
 use crate::trainer::Trainer;
 use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -22,13 +25,17 @@ const ERROR_SLACK: f64 = 0.02;
 const EXAMPLES: usize = 640;
 /// Its epochs.
 const EPOCHS: usize = 2;
+/// Epochs of the training whose checkpoint is pinned: 200 steps, in which every operation of a training has been at work, dropout and
+/// the weight average too.
+const BITS_EPOCHS: usize = 10;
+/// Threads that must give the same checkpoint.
+const THREADS: [usize; 3] = [1, 2, 8];
 /// The tasks of the training whose dev error is pinned, and its epochs: the easiest, so that so short a training shows.
 const TASKS: &str = "(drop-";
 const TASK_EPOCHS: usize = 6;
 
 /// Losses after fixed steps, and the dev error after a fixed training.
 pub fn figures(data: &Path, threads: usize) -> Result<Vec<Figure>> {
-    let first = |examples: &[Example]| examples.iter().take(EXAMPLES).cloned().collect();
     let one = run(data, LossName::Words, first, EPOCHS, 1)?;
     let two = run(data, LossName::Words, first, EPOCHS, 2)?;
     let graph = run(data, LossName::Graph, first, EPOCHS, threads)?;
@@ -45,11 +52,26 @@ pub fn figures(data: &Path, threads: usize) -> Result<Vec<Figure>> {
     ])
 }
 
+/// The bits of a checkpoint after fixed steps.
+pub fn bits(data: &Path) -> Result<Bits> {
+    let mut checkpoints = BTreeMap::new();
+    for threads in THREADS {
+        checkpoints.insert(threads, run(data, LossName::Words, first, BITS_EPOCHS, threads)?.state);
+    }
+    Ok(Bits::of(&checkpoints))
+}
+
+fn first(examples: &[Example]) -> Vec<Example> {
+    examples.iter().take(EXAMPLES).cloned().collect()
+}
+
 /// How a training ended.
 struct End {
     /// The mean loss of the last epoch.
     loss: f64,
     dev: DevFigures,
+    /// The file of its last checkpoint.
+    state: Vec<u8>,
 }
 
 /// Trains the `tiny` network on some of the examples.
@@ -71,12 +93,15 @@ fn run(
     let (train, dev) = (some(train.examples()), some(dev.examples()));
     let scratch = Scratch::new()?;
     let mut events: Vec<Event> = Vec::new();
-    Trainer::new(&config, &train, &dev, threads)?.run(&RunFolder::create(&scratch.0)?, false, &mut events)?;
+    let folder = RunFolder::create(&scratch.0)?;
+    Trainer::new(&config, &train, &dev, threads)?.run(&folder, false, &mut events)?;
+    let state = file::read(&folder.state())?;
     let end = events.into_iter().rev().find_map(|event| match event {
-        Event::Epoch { loss, dev: Some(dev), .. } => Some(End { loss, dev }),
+        Event::Epoch { loss, dev: Some(dev), .. } => Some((loss, dev)),
         _ => None,
     });
-    end.context("training ended without an epoch")
+    let (loss, dev) = end.context("training ended without an epoch")?;
+    Ok(End { loss, dev, state })
 }
 
 /// A folder that is gone at the end.
