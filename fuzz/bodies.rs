@@ -8,10 +8,16 @@ use grapheme_optics::{Layout, OpticsSettings};
 use grapheme_train::checkpoint::Checkpoint;
 use grapheme_train::data::{BadLines, Loader};
 use grapheme_train::distance::{Direction, read};
+use grapheme_train::ensemble::Ensemble;
+use grapheme_train::event::Event;
+use grapheme_train::explain::Explanation;
+use grapheme_train::job::{self, Existing};
+use grapheme_train::lanes::Lanes;
 use grapheme_train::loss::align::{Aligner, Problem, Upstream};
 use grapheme_train::loss::{Assignment, Band, Banded, Monotone, Sinkhorn};
+use grapheme_train::prepare::{Source, Wishes, prepare_members};
 use grapheme_train::run::read_metrics;
-use grapheme_train::settings::RunConfig;
+use grapheme_train::settings::{Preset, RunConfig};
 use grapheme_train::transducer::Transducer;
 use ndarray::Array2;
 use std::path::PathBuf;
@@ -21,7 +27,7 @@ use std::sync::OnceLock;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("text", text),
     ("expression", expression),
     ("graph_json", graph_json),
@@ -33,6 +39,7 @@ pub const TARGETS: [Target; 11] = [
     ("checkpoint", checkpoint),
     ("morph", morph),
     ("assignment", assignment),
+    ("infer", infer),
 ];
 
 /// A file of this process with these bytes, for what reads files only.
@@ -43,7 +50,7 @@ fn file(name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// Text to graph and back is the same text, alone, within a batch and as JSON; and a model reads it.
+/// Text to graph and back is the same text, alone, within a batch and as JSON.
 pub fn text(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let Ok(graph) = GraphemeGraph::from_text(&text) else { return };
@@ -230,5 +237,37 @@ pub fn assignment(bytes: &[u8]) {
             }
             false => all.for_each(|&x| assert_eq!(x, 0.0, "{:?}", answer.status)),
         }
+    }
+}
+
+/// A trained set answers any text: the likeliest first, with probabilities that are such, and can say why.
+pub fn infer(bytes: &[u8]) {
+    static MODEL: OnceLock<(Ensemble, Lanes<GraphTransformNet<f32>>)> = OnceLock::new();
+    let (model, lanes) = MODEL.get_or_init(|| {
+        let rows: String = (1..200).map(|n| format!("wörd{n}\tw ɜː d {n}\n")).collect();
+        let words = file("words.tsv", rows.as_bytes());
+        let source = Source::Files { train: words.clone(), dev: words.clone() };
+        let wishes = Wishes { preset: Preset::Tiny, width: Some(16), epochs: Some(4), ..Wishes::default() };
+        let members = prepare_members(&source, BadLines::Stop, wishes, 1, 2).expect("the rows are sound");
+        let out = words.with_file_name("run");
+        let jobs = job::begin(&out, members, Existing::Refuse).expect("the folder is new");
+        job::train(&jobs, 1, &mut Vec::<Event>::new(), |_, _| {}).expect("it can be trained");
+        let lanes = Lanes::new(1).expect("a thread can be started");
+        (job::calibrate(&out, &jobs, &lanes).expect("it was trained"), lanes)
+    });
+    let text = String::from_utf8_lossy(bytes);
+    if model.text_fault(&text).is_some() {
+        return;
+    }
+    let texts = ["wörd7", &text];
+    for (text, (answer, reading)) in texts.iter().zip(model.explain(&texts, 3, lanes).expect("short texts can be read"))
+    {
+        let proposals = answer.proposals;
+        assert!((1..=3).contains(&proposals.len()) && proposals.is_sorted_by(|a, b| a.confidence >= b.confidence));
+        let all: f64 = proposals.iter().map(|proposal| proposal.confidence).sum();
+        assert!(proposals.iter().all(|proposal| proposal.confidence >= 0.0) && all <= 1.0 + 1e-9, "{proposals:?}");
+        let logs = proposals.iter().map(|proposal| proposal.log_probability);
+        assert!(proposals[0].log_probability.is_finite() && logs.fold(0.0, f64::max) <= 1e-6, "{proposals:?}");
+        Explanation::of(text, &reading).expect("what was read can be explained").columns();
     }
 }

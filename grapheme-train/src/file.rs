@@ -9,7 +9,7 @@ use thiserror::Error;
 
 /// What the operating system refused, on which file, and what to do about it.
 #[derive(Clone, Debug, Error)]
-#[error("cannot {operation} {}: {error}{}", .file.display(), cure(.error.kind()))]
+#[error("cannot {operation} {}: {error}{}", .file.display(), cure(operation, .error.kind()))]
 pub struct FileError {
     /// What was tried: `"read"`, `"write"`.
     pub operation: &'static str,
@@ -83,6 +83,18 @@ pub fn place(path: &Path) -> Result<(), FileError> {
     Err(FileError::of("write", path)(refused))
 }
 
+/// A 64-bit FNV-1a hash of pieces, one after another and told apart, in hexadecimal: enough to notice that something changed, not to keep
+/// out an enemy.
+pub fn fingerprint<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = 0xCBF2_9CE4_8422_2325_u64;
+    for piece in pieces {
+        for &byte in piece.iter().chain(&[0xFF]) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3);
+        }
+    }
+    format!("{hash:016x}")
+}
+
 /// Reads a whole file.
 ///
 /// # Errors
@@ -107,8 +119,9 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-fn cure(kind: ErrorKind) -> &'static str {
+fn cure(operation: &str, kind: ErrorKind) -> &'static str {
     match kind {
+        ErrorKind::NotFound if operation == "write" => "; its folder is missing or was removed: check the path",
         ErrorKind::NotFound => "; check the path",
         ErrorKind::PermissionDenied => "; change its permissions or choose another folder",
         ErrorKind::ReadOnlyFilesystem => "; choose a folder on a disk that can be written",

@@ -5,13 +5,16 @@ use crate::command::interrupt::Interrupt;
 use crate::data::{BadLines, Example, Loader, Split, two_columns};
 use crate::distillation::Distillation;
 use crate::ensemble::Ensemble;
-use crate::event::Event;
+use crate::event::{Event, Listener};
 use crate::file::{self, FileError};
 use crate::job::{self, Existing};
 use crate::lanes::Lanes;
 use crate::memory;
 use crate::output::{print, tell};
 use crate::prepare::{Source, Wishes, prepare_members};
+use crate::progress::Progress;
+use crate::run::lock;
+use crate::screen::left;
 use crate::trainer::TrainError;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{ArgMatches, Parser};
@@ -21,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Trains and scores one model, or a set, for every LANG_train.tsv and LANG_dev.tsv of a folder, and prints a table.
@@ -118,42 +122,45 @@ impl Cli {
         let settings = self.settings();
         // Before hours of training, whether there is something to hold it against.
         let baseline = self.against.as_ref().map(|path| self.baseline(path, &settings, &languages)).transpose()?;
-        let mut results: Results = if file.exists() {
-            serde_json::from_slice(&file::read(&file)?)
-                .with_context(|| format!("{}: restore the file, or delete it to begin again", file.display()))?
-        } else {
-            Results::new()
+        let wanted: Vec<(u64, &String)> =
+            self.seeds.iter().flat_map(|&seed| languages.iter().map(move |language| (seed, language))).collect();
+        let missing = |results: &Results| -> Vec<(u64, &String)> {
+            let of = |language: &String| results.get(&settings)?.get(language);
+            let is_missing =
+                |(seed, language): &(u64, &String)| !of(language).is_some_and(|seeds| seeds.contains_key(seed));
+            wanted.iter().copied().filter(is_missing).collect()
         };
-        let total = languages.len() * self.seeds.len();
-        let done = |results: &Results| {
-            let of = |language: &String| Some(results.get(&settings)?.get(language)?.len());
-            languages.iter().filter_map(of).sum::<usize>()
-        };
-        let interrupt = Interrupt::listen()?;
-        let stopped = || interrupt.stopped("what was done is kept; the same command goes on from there");
-        for &seed in &self.seeds {
-            for language in &languages {
-                let known = results.entry(settings.clone()).or_default().entry(language.clone()).or_default();
-                if known.contains_key(&seed) {
-                    continue;
-                }
-                if interrupt.heard() {
-                    return Err(stopped());
-                }
-                let outcome = self.learn(language, seed, &settings, &interrupt);
-                let outcome = outcome.map_err(|error| match error.downcast_ref() {
-                    Some(TrainError::Stopped { .. }) => stopped(),
-                    _ => error,
-                })?;
-                let line = format!("{language}, seed {seed}: WER {:.2} in {:.0} s", outcome.wer, outcome.seconds);
-                known.insert(seed, outcome);
-                let mut json = serde_json::to_vec_pretty(&results)?;
-                json.push(b'\n');
-                file::replace(&file, &json)?;
-                tell(&format!("{line}; {} of {total} done", done(&results)));
-            }
+        let mut results = known(&file)?;
+        let mut locked = None;
+        if let Some(&(seed, language)) = missing(&results).first() {
+            self.check(language, seed)?;
+            std::fs::create_dir_all(&self.out).map_err(FileError::of("create", &self.out))?;
+            // Each process writes all results: of two, the later would undo what the other had added.
+            locked = Some(lock(&self.out.join(".lock"))?);
+            results = known(&file)?;
         }
-        drop(interrupt);
+        let missing = missing(&results);
+        let (begun, interrupt) = (Instant::now(), Interrupt::listen()?);
+        let stopped = || interrupt.stopped("what was done is kept; the same command goes on from there");
+        for (i, &(seed, language)) in missing.iter().enumerate() {
+            if interrupt.heard() {
+                return Err(stopped());
+            }
+            let outcome = self.learn(language, seed, &settings, &interrupt);
+            let outcome = outcome.map_err(|error| match error.downcast_ref() {
+                Some(TrainError::Stopped { .. }) => stopped(),
+                _ => error,
+            })?;
+            let line = format!("{language}, seed {seed}: WER {:.2} in {:.0} s", outcome.wer, outcome.seconds);
+            results.entry(settings.clone()).or_default().entry(language.clone()).or_default().insert(seed, outcome);
+            let mut json = serde_json::to_vec_pretty(&results)?;
+            json.push(b'\n');
+            file::replace(&file, &json)?;
+            let to_come = missing.len() - i - 1;
+            let left = left(begun.elapsed(), i as u64 + 1, to_come as u64);
+            tell(&format!("{line}; {} of {} done, {left}", wanted.len() - to_come, wanted.len()));
+        }
+        drop((interrupt, locked));
         let results = &results[&settings];
         if self.json {
             print(&(serde_json::to_string(results)? + "\n"))?;
@@ -228,6 +235,13 @@ impl Cli {
         Ok(self.languages.clone())
     }
 
+    /// Refuses what no training can be made of, before there is a folder.
+    fn check(&self, language: &str, seed: u64) -> Result<()> {
+        let [train, dev] = ["train", "dev"].map(|split| self.data.join(format!("{language}_{split}.tsv")));
+        let members = prepare_members(&Source::Files { train, dev }, BadLines::Stop, self.wishes, seed, 1)?;
+        members.iter().try_for_each(|member| Ok(job::trainer(member, usize::from(self.threads)).map(drop)?))
+    }
+
     fn learn(&self, language: &str, seed: u64, settings: &str, interrupt: &Interrupt) -> Result<Outcome> {
         let path = |split: &str| self.data.join(format!("{language}_{split}.tsv"));
         let out = self.out.join(settings).join(format!("{language}-{seed}"));
@@ -269,7 +283,7 @@ impl Cli {
         seed: u64,
         members: u16,
         interrupt: &Interrupt,
-    ) -> Result<(Ensemble, Split, f64)> {
+    ) -> Result<(Ensemble, Arc<Split>, f64)> {
         let started = Instant::now();
         let threads = usize::from(self.threads);
         // A folder that holds a run is one that was stopped, or a teacher's: its result would be known otherwise.
@@ -282,8 +296,9 @@ impl Cli {
             members.iter().try_for_each(|member| job::trainer(member, threads).map(drop))?;
             job::begin(out, members, Existing::Refuse)?
         };
-        let mut events: Vec<Event> = Vec::new();
-        job::train(&jobs, threads, &mut events, |_, trainer| trainer.stop_when(interrupt.asked()))?;
+        let name = out.file_name().unwrap_or_default().to_string_lossy();
+        let mut steps = Steps { name: &name, progress: None };
+        job::train(&jobs, threads, &mut steps, |_, trainer| trainer.stop_when(interrupt.asked()))?;
         let model = job::calibrate(out, &jobs, &Lanes::new(threads)?)?;
         Ok((model, jobs.swap_remove(0).prepared.dev, started.elapsed().as_secs_f64()))
     }
@@ -309,6 +324,36 @@ impl Cli {
         *train = lessons;
         Ok(())
     }
+}
+
+/// Says how far a training is.
+struct Steps<'a> {
+    name: &'a str,
+    progress: Option<Progress>,
+}
+
+impl Listener for Steps<'_> {
+    fn hear(&mut self, event: &Event) {
+        match event {
+            Event::Started { steps, resumed_at, .. } => {
+                let progress = Progress::resumed(*resumed_at, *steps, "steps");
+                progress.name(self.name);
+                self.progress = Some(progress);
+            }
+            Event::Step { .. } => self.progress.iter().for_each(|progress| progress.advance(1)),
+            Event::Finished { .. } => self.progress = None,
+            _ => {}
+        }
+    }
+}
+
+/// The results of a file, which may not be there yet.
+fn known(file: &Path) -> Result<Results> {
+    if !file.exists() {
+        return Ok(Results::new());
+    }
+    serde_json::from_slice(&file::read(file)?)
+        .with_context(|| format!("{}: restore the file, or delete it to begin again", file.display()))
 }
 
 /// So many of the examples, or all if there are fewer, in their order. A file is often sorted, so its beginning is no sample.
@@ -392,11 +437,10 @@ mod tests {
 
     #[test]
     fn words_are_drawn_by_the_seed_and_each_once() {
-        let example =
-            |i: usize| Example { id: i.to_string(), level: None, input: String::new(), target: String::new() };
+        let example = |i: usize| Example { id: None, level: None, input: i.to_string(), target: String::new() };
         let examples: Vec<Example> = (0..50).map(example).collect();
         let drawn = |seed| -> Vec<usize> {
-            draw(&examples, 20, seed).into_iter().map(|example| example.id.parse().unwrap()).collect()
+            draw(&examples, 20, seed).into_iter().map(|example| example.input.parse().unwrap()).collect()
         };
         assert_eq!(drawn(1).len(), 20);
         assert!(drawn(1).is_sorted_by(|a, b| a < b));

@@ -67,10 +67,7 @@ impl MetricsLog {
     pub fn open(path: &Path, length: u64) -> Result<Self, MetricsError> {
         let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
         let mut file = opened.map_err(FileError::of("open", path))?;
-        // Where the file system knows no locks, nobody is protected, but training need not stop for that.
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            return Err(MetricsError::InUse { file: path.into() });
-        }
+        hold(&file, path)?;
         let found = file.metadata().map_err(FileError::of("read", path))?.len();
         if length > found || !ends_a_line(&mut file, length).map_err(FileError::of("read", path))? {
             return Err(MetricsError::Changed { file: path.into(), expected: length, found });
@@ -120,6 +117,24 @@ impl MetricsLog {
             Ok(length) => self.length += length,
             Err(failure) => self.failure = Some(failure),
         }
+    }
+}
+
+/// Creates the file at `path` if need be and locks it for as long as what is returned lives.
+///
+/// # Errors
+/// [`MetricsError::InUse`]; what the operating system refuses.
+pub fn lock(path: &Path) -> Result<File, MetricsError> {
+    let file = OpenOptions::new().append(true).create(true).open(path).map_err(FileError::of("open", path))?;
+    hold(&file, path)?;
+    Ok(file)
+}
+
+/// Locks an open file. Where the file system knows no locks, nobody is protected, but training need not stop for that.
+fn hold(file: &File, path: &Path) -> Result<(), MetricsError> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(MetricsError::InUse { file: path.into() }),
+        _ => Ok(()),
     }
 }
 

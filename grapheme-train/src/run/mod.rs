@@ -5,4 +5,4 @@ mod metrics;
 
 pub(crate) use folder::CALIBRATION;
 pub use folder::{RunError, RunFolder};
-pub use metrics::{MetricsError, MetricsLog, read_metrics};
+pub use metrics::{MetricsError, MetricsLog, lock, read_metrics};

@@ -1,9 +1,8 @@
-//! Damaged runs, disks that are full, and examples of which some are bad: each ends with an exit code that is not 0 and a message that names
-//! file, line and cure, and leaves nothing half-written. Wrong uses as such are in `wrong_uses`.
+//! Damaged runs, and examples of which some are bad: each ends with an exit code that is not 0 and a message that names
+//! file, line and cure, and leaves nothing half-written. Wrong uses as such are in `wrong_uses`, storage that fails in `storage`.
 
-use crate::sandbox::{SMALL, Said, Sandbox, two_epochs};
+use crate::sandbox::{SMALL, Sandbox};
 use std::fs;
-use std::path::Path;
 
 const GOOD: &str = "abc\tab\nxyz\txy\n";
 
@@ -109,55 +108,6 @@ fn a_run_that_cannot_go_on_is_refused_and_left_as_it_is() {
     fs::rename(sandbox.path("data"), sandbox.path("elsewhere")).unwrap();
     sandbox.resume("run").fails_with(&["data/train.jsonl: no such file", "from the folder it began in"]);
     assert_eq!(sandbox.files("run"), files);
-}
-
-#[cfg(unix)]
-#[test]
-fn a_folder_that_cannot_be_written_is_named() {
-    use std::os::unix::fs::PermissionsExt;
-    let sandbox = Sandbox::trained().copy();
-    let lock = |mode| fs::set_permissions(sandbox.path("run"), fs::Permissions::from_mode(mode)).unwrap();
-    lock(0o555);
-    if fs::write(sandbox.path("run/probe"), "").is_ok() {
-        println!("skipped: this user may write anywhere");
-    } else {
-        sandbox.train(&["--out", "run/inner"]).fails_with(&["run/inner", "change its permissions"]);
-        sandbox.train(&["--out", "run", "--overwrite"]).fails_with(&["run/", "change its permissions"]);
-        sandbox.run("infer", &["--run", "run", "a"]).succeeds();
-    }
-    lock(0o755);
-}
-
-/// A disk that is full, by a limit on the size of files: the model still fits, the state does not.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_full_disk_leaves_the_last_checkpoint_and_the_run_goes_on_when_there_is_room() {
-    let sandbox = Sandbox::trained().copy();
-    let blocks = sandbox.files("run")["model.safetensors"].len() / 512 * 5 / 4;
-    let limited = |args: &[&str]| {
-        let script = format!("ulimit -f {blocks}; trap '' XFSZ; exec \"$0\" \"$@\"");
-        let mut command = std::process::Command::new("sh");
-        let train = sandbox.command("train", args);
-        command.args(["-c", &script]).arg(train.get_program()).args(train.get_args());
-        Said::of("train on a full disk", command.current_dir(sandbox.path("")).output().unwrap())
-    };
-    // Before the first checkpoint, then with one.
-    limited(&two_epochs(&["--out", "full"])).fails_with(&["full/state.safetensors", "what was there is intact"]);
-    assert!(!sandbox.path("full/state.safetensors").exists());
-    sandbox.resume("full").succeeds();
-    sandbox.same_results("run", "full");
-    sandbox.kill_in_first_epoch("full");
-    let before = sandbox.files("full")["state.safetensors"].clone();
-    limited(&["--resume", "--out", "full"]).fails_with(&["full/state.safetensors", "what was there is intact"]);
-    assert_eq!(sandbox.files("full")["state.safetensors"], before);
-    sandbox.resume("full").succeeds();
-    sandbox.same_results("run", "full");
-
-    // Answers that find no room.
-    let mut infer = sandbox.command("infer", &["--run", "run", "a"]);
-    let full = fs::File::options().write(true).open(Path::new("/dev/full")).unwrap();
-    let said = Said::of("infer into a full disk", infer.stdout(full).output().unwrap());
-    said.fails_with(&["standard output", "free some space"]);
 }
 
 #[test]

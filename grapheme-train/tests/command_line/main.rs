@@ -13,6 +13,7 @@ mod real_words;
 mod same_bits;
 mod sandbox;
 mod sets;
+mod storage;
 mod trees;
 mod word_lists;
 mod wrong_uses;

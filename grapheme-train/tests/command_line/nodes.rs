@@ -14,7 +14,7 @@ fn watching_nodes_changes_nothing_and_goes_on_after_a_kill() {
     assert!(read("plain/model.safetensors") == read("one/model.safetensors"));
 
     let args = two_epochs(&["--out", "killed", "--watch", "4", "--checkpoint-seconds", "0"]);
-    sandbox.kill_when(&args, |sandbox| lines(&sandbox.path("killed/metrics.jsonl")) > 9);
+    sandbox.kill_when("train", &args, |sandbox| lines(&sandbox.path("killed/metrics.jsonl")) > 9);
     sandbox.resume("killed").succeeds();
     sandbox.same_results("one", "killed");
 

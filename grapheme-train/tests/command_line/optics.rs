@@ -58,7 +58,7 @@ fn same_bits(json: &str, words: &[&str]) -> String {
     with_optics(&sandbox, json, &["--out", "two", "--threads", "2"]);
     sandbox.same_results("one", "two");
     let args = two_epochs(&["--optics", "optics.json", "--out", "killed", "--checkpoint-seconds", "0"]);
-    sandbox.kill_when(&args, |sandbox| lines(&sandbox.path("killed/metrics.jsonl")) > 12);
+    sandbox.kill_when("train", &args, |sandbox| lines(&sandbox.path("killed/metrics.jsonl")) > 12);
     // The file may be gone: a run knows its media itself.
     fs::remove_file(sandbox.path("optics.json")).unwrap();
     sandbox.resume("killed").succeeds();

@@ -1,6 +1,6 @@
 //! One result: for any number of threads, and however often a run is killed and resumed.
 
-use crate::sandbox::{SMALL, Sandbox, lines, two_epochs};
+use crate::sandbox::{FIELDS, SMALL, Sandbox, lines, two_epochs};
 use grapheme_core::Stream;
 use std::fs;
 use std::time::Instant;
@@ -31,51 +31,57 @@ fn a_run_killed_at_any_instant_resumes_to_the_same_bits() {
         let metrics = sandbox.path(&run).join("metrics.jsonl");
         let often: &[&str] = if trial % 2 == 0 { &["--checkpoint-seconds", "0"] } else { &[] };
         let first = 1 + random.at(2 * trial) as usize % (LINES - 1);
-        sandbox.kill_when(&two_epochs(&[&["--out", &run], often].concat()), |_| lines(&metrics) >= first);
+        sandbox.kill_when("train", &two_epochs(&[&["--out", &run], often].concat()), |_| lines(&metrics) >= first);
         if trial % 4 < 2 {
             // Killed again while it is resumed; it may be cut back to fewer lines first.
             let second = 1 + random.at(2 * trial + 1) as usize % LINES;
             let resume = [&["--resume", "--out", &run], often].concat();
-            sandbox.kill_when(&resume, |_| lines(&metrics) >= second);
+            sandbox.kill_when("train", &resume, |_| lines(&metrics) >= second);
         }
         sandbox.resume(&run).succeeds();
         sandbox.same_results("run", &run);
     }
 }
 
-/// At instants that have nothing to do with what the run does, under both losses and through media: each run is killed three times
-/// on its way. `KILLS=1000 cargo test -p grapheme-train --test command_line -- killed_at_random` kills that often.
+/// At instants that have nothing to do with what the run does, under both losses, through media, and of a predictor of fields: each run is
+/// killed three times on its way. `KILLS=1000 cargo test -p grapheme-train --test command_line -- killed_at_random` kills that often.
 #[test]
 fn a_run_killed_at_random_instants_resumes_to_the_same_bits() {
     let kills: u64 = std::env::var("KILLS").map_or(20, |number| number.parse().expect("KILLS is a number"));
     let sandbox = Sandbox::new();
-    let forms: [&[&str]; 3] = [
-        &[],
-        &["--loss", "graph", "--checkpoint-seconds", "0"],
-        &["--optics", r#"{"gates": {"boundaries": [0, 1], "rate": 0.1, "every": 3}}"#, "--checkpoint-seconds", "0"],
+    let gates = r#"{"gates": {"boundaries": [0, 1], "rate": 0.1, "every": 3}}"#;
+    let often = ["--checkpoint-seconds", "0"];
+    let forms = [
+        ("words", "train", two_epochs(&[])),
+        ("graph", "train", two_epochs(&[&["--loss", "graph"], &often[..]].concat())),
+        ("media", "train", two_epochs(&[&["--optics", gates], &often[..]].concat())),
+        ("fields", "train_spectral", [&FIELDS[..], &often].concat()),
     ];
-    let whole = ["words", "graph", "media"];
-    let seconds = [0, 1, 2].map(|form| {
+    let seconds = forms.each_ref().map(|(whole, command, args)| {
         let clock = Instant::now();
-        sandbox.train(&[forms[form], &["--out", whole[form]]].concat()).succeeds();
+        sandbox.run(command, &[&args[..], &["--out", whole]].concat()).succeeds();
         clock.elapsed().as_secs_f64()
     });
     let random = Stream::new(6);
     for trial in 0..kills.div_ceil(3) {
         let form = trial as usize % forms.len();
+        let (whole, command, args) = &forms[form];
         for kill in 0..3 {
             let instant = random.at(3 * trial + kill) as f64 / u64::MAX as f64 * seconds[form];
             // A kill may come before there is a folder.
             let args = match sandbox.path("killed/config.json").exists() {
                 true => vec!["--resume", "--out", "killed"],
-                false => two_epochs(&[forms[form], &["--out", "killed", "--overwrite"]].concat()),
+                false => [&args[..], &["--out", "killed", "--overwrite"]].concat(),
             };
             let clock = Instant::now();
-            sandbox.kill_when(&args, |_| clock.elapsed().as_secs_f64() >= instant);
+            sandbox.kill_when(command, &args, |_| clock.elapsed().as_secs_f64() >= instant);
         }
         if sandbox.path("killed/config.json").exists() {
-            sandbox.resume("killed").succeeds();
-            sandbox.same_results(whole[form], "killed");
+            sandbox.run(command, &["--resume", "--out", "killed"]).succeeds();
+            match *command {
+                "train" => sandbox.same_results(whole, "killed"),
+                _ => sandbox.same_fields(whole, "killed"),
+            }
             fs::remove_dir_all(sandbox.path("killed")).unwrap();
         }
     }

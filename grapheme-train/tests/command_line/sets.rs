@@ -90,7 +90,7 @@ fn a_set_is_trained_used_taught_from_and_resumed() {
 
     // Killed in its second member, and resumed.
     let metrics = sandbox.path("cut/member-2/metrics.jsonl");
-    sandbox.kill_when(&[&SET[..], &["--out", "cut"]].concat(), |_| lines(&metrics) >= 5);
+    sandbox.kill_when("train", &[&SET[..], &["--out", "cut"]].concat(), |_| lines(&metrics) >= 5);
     sandbox.run("evaluate", &["--run", "cut", "--data", "dev.tsv"]).fails_with(&[
         "cut/member-",
         "not trained yet",

@@ -70,7 +70,7 @@ fn a_run_on_trees_goes_on_to_the_same_bits() {
     sandbox.run("train", &args("3", "three")).succeeds();
     sandbox.same_results("one", "three");
     let killed = [args("1", "killed"), vec!["--checkpoint-seconds", "0"]].concat();
-    sandbox.kill_when(&killed, |sandbox| sandbox.path("killed/state.safetensors").exists());
+    sandbox.kill_when("train", &killed, |sandbox| sandbox.path("killed/state.safetensors").exists());
     sandbox.resume("killed").succeeds();
     sandbox.same_results("one", "killed");
 }

@@ -111,7 +111,7 @@ fn view(run: &RunFolder, wishes: &Wishes) -> Result<View> {
     let (mut player, mut figures) = (None, Vec::new());
     if run.model().exists() {
         let (mut predictor, _) = load(&run.model())?;
-        let [_, test] = wishes.sequences()?;
+        let test = wishes.test()?;
         ensure!(
             predictor.bands().shape() == [wishes.size; 2],
             "{}: the predictor is not for frames of {1} x {1} cells as config.json says; train again",

@@ -4,7 +4,8 @@ use super::method::{Simple, peer};
 use super::rows::{self, rows};
 use super::score::{ROLLOUTS, Scores, score};
 use super::training::{TrainingSettings, learn_family};
-use crate::output::{print, tell};
+use crate::output::print;
+use crate::progress::Progress;
 use anyhow::{Result, ensure};
 use grapheme_core::Stream;
 use grapheme_optics::spectral::recurrence::{Kernel, Learned, LearnedSettings, Recurrence};
@@ -87,11 +88,14 @@ pub fn run(
     let mut line = serde_json::json!({
         "protocol": 2, "size": n, "seed": seed, "sequences": counts, "passes": training.passes, "rate": training.rate
     });
-    let rows = rows(keep, &line, |pattern| {
-        let row = row(pattern, n, seed, counts, training)?;
+    // The simple methods and the network; the predictor trained; the predictor scored.
+    let parts = names.len() as u64 + 2;
+    let rows = rows(keep, &line, parts, |pattern, progress| {
+        let row = row(pattern, n, seed, counts, training, progress)?;
         let ([one, .., far], best) = (row.predictor, row.best);
         let name = pattern.name();
-        tell(&format!("{name}: {one:.2e} against {:.2e}, 40 steps {far:.2e} against {:.2e}", best[0], best[3]));
+        progress
+            .tell(&format!("{name}: {one:.2e} against {:.2e}, 40 steps {far:.2e} against {:.2e}", best[0], best[3]));
         Ok(row)
     })?;
     // One step ahead and over the longest rollout.
@@ -127,7 +131,14 @@ pub fn run(
     Ok(())
 }
 
-fn row(pattern: Pattern, n: usize, seed: u64, counts: Counts, training: TrainingSettings) -> Result<Row> {
+fn row(
+    pattern: Pattern,
+    n: usize,
+    seed: u64,
+    counts: Counts,
+    training: TrainingSettings,
+    progress: &Progress,
+) -> Result<Row> {
     let family = |count: usize, part: u64| -> Result<Vec<Vec<Array2<f64>>>> {
         let mut stream = Stream::new(seed).fork(pattern as u64).fork(part);
         let sequences = (0..count).map(|_| pattern.frames(0, LENGTH, n, &Variation::draw(&mut stream)));
@@ -142,12 +153,16 @@ fn row(pattern: Pattern, n: usize, seed: u64, counts: Counts, training: Training
     for rule in self::simple() {
         let mut method = Simple::new(rule, &learned, [n, n], LENGTH + ROLLOUTS[2])?;
         simple.push(score(&mut method, &test, |_| {})?);
+        progress.advance(1);
     }
-    simple.push(score(&mut peer(&learn, TrainingSettings { seed, ..training })?, &test, |_| {})?);
+    simple.push(score(&mut peer(&learn, TrainingSettings { seed, ..training }, || ())?, &test, |_| {})?);
+    progress.advance(1);
     let mut own = Predictor::<f32>::new([n, n], PredictorSettings::default(), seed)?;
-    learn_family(&mut own, &learn, training)?;
+    learn_family(&mut own, &learn, training, || ())?;
+    progress.advance(1);
     let rules = score(&mut own.forecast().clone(), &test, |_| {})?;
     let predictor = score(&mut own, &test, |_| {})?;
+    progress.advance(1);
     let best = std::array::from_fn(|i| simple.iter().map(|scores| scores[i]).fold(f64::INFINITY, f64::min));
     Ok(Row { pattern, simple, best, predictor, rules })
 }
@@ -194,7 +209,8 @@ mod tests {
     #[test]
     fn a_family_is_scored_by_what_its_methods_are_called() {
         let training = TrainingSettings { passes: 1, rate: 1e-3, seed: 1 };
-        let row = row(Pattern::Blob, 8, 1, Counts { learn: 6, test: 2 }, training).unwrap();
+        let row =
+            row(Pattern::Blob, 8, 1, Counts { learn: 6, test: 2 }, training, &Progress::new(17, "parts")).unwrap();
         let mut stream = Stream::new(1).fork(Pattern::Blob as u64).fork(2);
         let (mut copied, mut held) = (0.0, 0.0);
         for _ in 0..2 {

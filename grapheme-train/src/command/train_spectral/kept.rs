@@ -7,10 +7,10 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::command::interrupt::Interrupt;
 use crate::command::spoken;
 use crate::output::{shell_word, tell};
+use crate::progress::Progress;
 use crate::run::{MetricsLog, RunFolder};
 use anyhow::{Context, Result, ensure};
 use grapheme_optics::spectral::{Predictor, PredictorSettings};
-use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -95,6 +95,7 @@ pub fn load(path: &Path) -> Result<(Predictor<f32>, u64)> {
     let Made { shape, settings, seed, prior } = model.read_value("made")?;
     let cells = shape[0].checked_mul(shape[1]).filter(|&cells| cells <= super::MOST_CELLS);
     ensure!(cells.is_some(), "{name}: {shape:?} cells are more than can be held; the file is damaged, train again");
+    super::moderate(&settings).with_context(|| format!("{name}: settings"))?;
     let mut predictor = Predictor::new(shape, settings, seed).with_context(|| format!("{name}: settings"))?;
     let experience = model.read_value("experience")?;
     predictor.forecast_mut().take_over(experience).with_context(|| format!("{name}: experience"))?;
@@ -142,19 +143,16 @@ pub fn train(run: &RunFolder, wishes: &Wishes, frames: &[Array2<f64>], every: Du
         predictor.fit(&[first.to_vec()], seed)?;
         let sequences = [second];
         let mut trainer = Trainer::new(&mut predictor, &sequences, settings)?;
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} frames  {per_sec}  {eta} left  {msg}")?;
-        let bar = ProgressBar::new(settings.steps(second.len()) as u64).with_style(style);
-        let bar = bar.with_finish(ProgressFinish::AndClear);
         if let Some(state) = &state {
             trainer.load(state).with_context(|| run.state().display().to_string())?;
-            bar.inc(trainer.taken() as u64);
         }
+        let progress = Progress::resumed(trainer.taken() as u64, settings.steps(second.len()) as u64, "frames");
         let mut saved = Instant::now();
         while let Some(Step { pass, frame, loss, mean_loss, norm }) = trainer.step()? {
-            bar.inc(1);
-            bar.set_message(format!("loss {loss:.4}"));
-            if frame + 1 == second.len() && bar.is_hidden() {
-                tell(&format!("pass {}/{passes}  loss {mean_loss:.4}", pass + 1));
+            progress.name(format!("loss {loss:.4}"));
+            progress.advance(1);
+            if frame + 1 == second.len() {
+                progress.tell(&format!("pass {}/{passes}  loss {mean_loss:.4}", pass + 1));
             }
             log.append(&Line::Train { pass, frame: first.len() + frame, loss, gradient_norm: norm });
             let stops = interrupt.heard();
@@ -171,7 +169,6 @@ pub fn train(run: &RunFolder, wishes: &Wishes, frames: &[Array2<f64>], every: Du
                 return Err(interrupt.stopped(format!("{taken} steps are kept; go on with  {go_on}")));
             }
         }
-        bar.finish_and_clear();
     }
     predictor.fit(&[frames.to_vec()], seed)?;
     save(&run.model(), &predictor, seed, log.commit()?)?;

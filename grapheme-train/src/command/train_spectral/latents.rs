@@ -1,7 +1,8 @@
 //! Whether two predictors that were trained apart see alike: the hidden layers of their attention on the same frames.
 
-use super::training::{TrainingSettings, learn_all};
-use crate::output::{print, tell};
+use super::training::{TrainingSettings, all_steps, learn_all};
+use crate::output::print;
+use crate::progress::Progress;
 use anyhow::{Context, Result, ensure};
 use grapheme_core::Stream;
 use grapheme_optics::field::likeness::{centred_kernel_alignment, mutual_neighbours};
@@ -65,19 +66,23 @@ pub fn run(n: usize, seeds: &[u64], training: TrainingSettings, is_json: bool) -
 fn rows(patterns: &[Pattern], n: usize, seeds: &[u64], training: TrainingSettings) -> Result<Vec<Row>> {
     let standard = Variation::default();
     let mut trained: Vec<Vec<Predictor<f32>>> = Vec::new();
+    let steps = patterns.len() * seeds.len() * all_steps(LEARN, training);
+    let progress = Progress::new(steps as u64, "steps");
     for pattern in patterns {
         let learn = pattern.frames(0, LEARN, n, &standard)?;
         let one = |&seed: &u64| {
-            tell(&format!("{}, seed {seed}", pattern.name()));
+            progress.name(format!("{}, seed {seed}", pattern.name()));
             let mut predictor = Predictor::<f32>::new([n, n], PredictorSettings::default(), seed)?;
-            learn_all(&mut predictor, &learn, TrainingSettings { seed, ..training }, |_| {})?;
+            learn_all(&mut predictor, &learn, TrainingSettings { seed, ..training }, || progress.advance(1))?;
             Ok(predictor)
         };
         trained.push(seeds.iter().map(one).collect::<Result<_>>()?);
     }
+    drop(progress);
+    let progress = Progress::new(patterns.len() as u64, "patterns");
     let mut rows = Vec::new();
     for (own, &pattern) in patterns.iter().enumerate() {
-        tell(&format!("{}: what they see", pattern.name()));
+        progress.name(format!("what they see of {}", pattern.name()));
         let test = pattern.frames(FIRST, TEST, n, &standard)?;
         // The same places for all.
         let mut stream = Stream::new(pattern as u64);
@@ -106,6 +111,7 @@ fn rows(patterns: &[Pattern], n: usize, seeds: &[u64], training: TrainingSetting
             untrained: mean(pairs(&fresh, &fresh)),
             chance: mean(pairs(&of_seeds, &shuffled)),
         });
+        progress.advance(1);
     }
     Ok(rows)
 }

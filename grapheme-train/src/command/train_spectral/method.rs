@@ -144,17 +144,32 @@ const STEPS: usize = 10;
 const RATE: f64 = 1e-2;
 
 /// The peer of a predictor that learns from a family: a convolutional network with as many parameters as its attention, trained on all
-/// sequences for about the time that the attention takes; where that is not trained at all, as if it were for one pass.
+/// sequences for about the time that the attention takes; where that is not trained at all, as if it were for one pass. `step` is called
+/// after each of [`peer_steps`], each of which is some of its own.
 ///
 /// # Errors
 /// Sequences without frames to learn from; a gradient that is not finite.
-pub fn peer(sequences: &[Vec<Array2<f64>>], training: TrainingSettings) -> Result<ConvolutionalPredictor<f32>> {
-    let passes = training.passes.max(1);
-    let steps = STEPS * family_steps(sequences, TrainingSettings { passes, ..training });
-    trained_convolution(sequences, steps, RATE, training.seed)
+pub fn peer(
+    sequences: &[Vec<Array2<f64>>],
+    training: TrainingSettings,
+    mut step: impl FnMut(),
+) -> Result<ConvolutionalPredictor<f32>> {
+    let steps = STEPS * peer_steps(sequences, training);
+    trained_convolution(sequences, steps, RATE, training.seed, |taken| {
+        if taken % STEPS == 0 {
+            step();
+        }
+    })
 }
 
-/// A convolutional network that has taken so many steps of AdamW, each on one frame drawn from the sequences.
+/// Steps that [`peer`] takes, in those of the attention.
+pub fn peer_steps(sequences: &[Vec<Array2<f64>>], training: TrainingSettings) -> usize {
+    let passes = training.passes.max(1);
+    family_steps(sequences, TrainingSettings { passes, ..training })
+}
+
+/// A convolutional network that has taken so many steps of AdamW, each on one frame drawn from the sequences; `hear` is told how many were
+/// taken, after each.
 ///
 /// # Errors
 /// Sequences without frames to learn from; a gradient that is not finite, naming the step and the block.
@@ -163,6 +178,7 @@ fn trained_convolution(
     steps: usize,
     rate: f64,
     seed: u64,
+    mut hear: impl FnMut(usize),
 ) -> Result<ConvolutionalPredictor<f32>> {
     let settings = ConvolutionSettings::default();
     let mut own = ConvolutionalPredictor::<f32>::new(sequences, settings, seed)?;
@@ -183,6 +199,7 @@ fn trained_convolution(
             bail!("step {step} of the convolutional network: the gradient of {block} is not finite; lower --rate")
         }
         optimiser.step(own.network_mut(), &gradient, Rate { highest: rate, steps }.at(step));
+        hear(step + 1);
     }
     own.clear();
     Ok(own)
@@ -203,7 +220,7 @@ mod tests {
         forecast.fit(&learn, &Stream::new(1)).unwrap();
         let learned = Learned::fit(&learn, &ForecastSettings::default().learned, &Stream::new(1)).unwrap();
         let copy = Simple::new(Recurrence::Extrapolation { degree: 0 }, &learned, shape, 60).unwrap();
-        let network = trained_convolution(&learn, 1500, 1e-2, 1).unwrap();
+        let network = trained_convolution(&learn, 1500, 1e-2, 1, |_| {}).unwrap();
         let predictor = Predictor::<f32>::new(shape, PredictorSettings::default(), 1).unwrap();
         let mut methods: [Box<dyn Method>; 4] =
             [Box::new(copy), Box::new(network), Box::new(forecast), Box::new(predictor)];
@@ -226,6 +243,6 @@ mod tests {
             (errors[0] / copied - 1.0).abs() < 1e-12 && errors[1] < 0.3 * copied && errors[2] < 0.3 * copied,
             "{errors:?}"
         );
-        assert!(trained_convolution(&[test[..3].to_vec()], 1, 1e-2, 1).is_err());
+        assert!(trained_convolution(&[test[..3].to_vec()], 1, 1e-2, 1, |_| {}).is_err());
     }
 }

@@ -1,5 +1,8 @@
 //! Trains the predictor of wave fields on one of them, scores it on frames that it never saw, and draws what it does.
 
+#[cfg(test)]
+#[path = "../../../tests/mutants/damage.rs"]
+mod damage;
 mod family;
 pub(super) mod kept;
 mod latents;
@@ -27,7 +30,7 @@ use look::{Look, look};
 use ndarray::Array2;
 use picture::{animation, sheet};
 use scene::Scene;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -161,6 +164,8 @@ impl LossName {
 
 /// Numbers that frames and pictures may take, 4 GB of them.
 const MOST_CELLS: usize = 1 << 29;
+/// Frames, rules or widths that a setting of the predictor may ask for.
+const MOST_OF_A_SETTING: u64 = 1024;
 /// Time between two states of a training.
 const CHECKPOINT: Duration = Duration::from_secs(60);
 const SIZE: usize = 32;
@@ -176,12 +181,12 @@ impl Default for Wishes {
 }
 
 impl Wishes {
-    /// Frames to learn from, and to be scored on with those before them.
+    /// Whether a run can be made of them.
     ///
     /// # Errors
-    /// More of them than can be held; a grid that is too small for the scene; settings that no predictor can have.
-    pub fn sequences(&self) -> Result<[Vec<Array2<f64>>; 2]> {
-        let Self { pattern, size: n, frames, test, rate, seed, .. } = *self;
+    /// More frames than can be held; settings that no predictor can have.
+    fn check(&self) -> Result<()> {
+        let Self { size: n, frames, test, rate, seed, .. } = *self;
         ensure!(rate > 0.0 && rate <= 1.0, "rate {rate}: must be above 0 and at most 1");
         // Of a frame that is scored six maps are kept until the pictures are drawn.
         let cells = [WARM, test].iter().try_fold(0_usize, |sum, &more| sum.checked_add(more));
@@ -190,9 +195,59 @@ impl Wishes {
             cells.is_some_and(|cells| cells <= MOST_CELLS),
             "--size {n} with {frames} and {test} frames takes more than 4 GB: lower --size, --frames or --test"
         );
+        moderate(&self.predictor)?;
         Predictor::<f32>::new([n, n], self.predictor.clone(), seed)?;
-        pattern.sequences(n, frames, WARM + test, seed)
+        Ok(())
     }
+
+    /// Those of a run.
+    ///
+    /// # Errors
+    /// A configuration that is damaged, or that no run can be made of.
+    pub fn of(run: &RunFolder) -> Result<Self> {
+        let Config { spectral: wishes } = run.read_config()?;
+        wishes.check().with_context(|| format!("{}: restore the file", run.config().display()))?;
+        Ok(wishes)
+    }
+
+    /// Frames to learn from, and to be scored on with those before them.
+    ///
+    /// # Errors
+    /// As [`Wishes::check`]; a grid that is too small for the scene.
+    pub fn sequences(&self) -> Result<[Vec<Array2<f64>>; 2]> {
+        self.check()?;
+        self.pattern.sequences(self.size, self.frames, WARM + self.test, self.seed)
+    }
+
+    /// Those to be scored on alone.
+    ///
+    /// # Errors
+    /// As [`Wishes::sequences`].
+    pub fn test(&self) -> Result<Vec<Array2<f64>>> {
+        let [_, test] = Self { frames: 0, ..self.clone() }.sequences()?;
+        Ok(test)
+    }
+}
+
+/// Refuses numbers that no such setting has: room is made for what a file asks for before the rest of it is seen to be wrong.
+///
+/// # Errors
+/// The setting.
+fn moderate(settings: &PredictorSettings) -> Result<()> {
+    let settings = serde_json::to_value(settings)?;
+    let mut all = vec![("predictor".to_owned(), &settings)];
+    while let Some((name, value)) = all.pop() {
+        match value {
+            Value::Object(fields) => all.extend(fields.iter().map(|(key, value)| (format!("{name}.{key}"), value))),
+            Value::Array(items) => all.extend(items.iter().map(|value| (name.clone(), value))),
+            Value::Number(number) => {
+                let is_moderate = number.as_u64().is_none_or(|number| number <= MOST_OF_A_SETTING);
+                ensure!(is_moderate, "{name} = {number}: must be at most {MOST_OF_A_SETTING}");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 impl CommandLine for Cli {
@@ -223,9 +278,9 @@ fn run(cli: &Cli) -> Result<()> {
     let every = cli.checkpoint_seconds.map_or(CHECKPOINT, Duration::from_secs);
     if let Some(from) = &cli.run {
         let from = RunFolder::open(from)?;
-        let wishes = cli.wishes(&from.read_config::<Config>()?.spectral);
+        let wishes = cli.wishes(&Wishes::of(&from)?);
         let (predictor, _) = kept::load(&from.model())?;
-        let [_, test] = wishes.sequences()?;
+        let test = wishes.test()?;
         let Some(out) = &cli.out else {
             return tell_of(cli, &wishes, &score(predictor, &test, wishes.rollout)?, None, None);
         };
@@ -238,7 +293,7 @@ fn run(cli: &Cli) -> Result<()> {
     let (wishes, run) = match (&cli.out, cli.resume) {
         (Some(out), true) => {
             let run = RunFolder::open(out)?;
-            (run.read_config::<Config>()?.spectral, Some(run))
+            (Wishes::of(&run)?, Some(run))
         }
         _ => (cli.wishes(&Wishes::default()), None),
     };
@@ -382,6 +437,29 @@ fn write_table(said: &mut String, title: &str, figures: &[Figure]) -> std::fmt::
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use std::time::Instant;
+
+    #[test]
+    fn mutants_of_the_configuration_are_refused_by_line_or_setting_or_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunFolder::create(folder.path()).unwrap();
+        run.write_config(&Config { spectral: Wishes::default() }).unwrap();
+        let whole = file::read(&run.config()).unwrap();
+        Wishes::of(&run).unwrap();
+        let (each, mut refused) = (damage::count(300), 0);
+        for seed in 0..each {
+            std::fs::write(run.config(), damage::mutant(&whole, &(0..whole.len()), seed)).unwrap();
+            let clock = Instant::now();
+            if let Err(error) = Wishes::of(&run) {
+                let message = format!("{error:#}");
+                assert!(message.contains("config.json") && message.len() < 2000, "mutant {seed}: {message}");
+                refused += 1;
+            }
+            assert!(clock.elapsed() < Duration::from_secs(5), "mutant {seed} takes {:?}", clock.elapsed());
+        }
+        println!("config.json: {refused} of {each} mutants refused");
+        assert!(refused > each / 4, "{refused}");
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

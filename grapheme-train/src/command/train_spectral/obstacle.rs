@@ -1,10 +1,11 @@
 //! The wave equation with an obstacle: scenes that begin at places of their own, and waves that a square with sharp edges scatters.
 
-use super::method::{Method, Simple, peer};
+use super::method::{Method, Simple, peer, peer_steps};
 use super::scene::Scene;
 use super::score::{ROLLOUTS, score};
-use super::training::{TrainingSettings, learn_family};
-use crate::output::{print, tell};
+use super::training::{TrainingSettings, family_steps, learn_family};
+use crate::output::print;
+use crate::progress::Progress;
 use anyhow::{Result, ensure};
 use grapheme_core::{Stream, param};
 use grapheme_optics::spectral::recurrence::{Learned, LearnedSettings, Recurrence};
@@ -55,31 +56,33 @@ pub fn run(n: usize, [learn, test]: [usize; 2], training: TrainingSettings, is_j
     Ok(())
 }
 
+/// Parameters and seconds of training, where there are such.
+type Cost = Option<(usize, f64)>;
+
 /// The predictor, its rules alone, and the others.
 fn rows(learn: &[Vec<Array2<f64>>], test: &[Vec<Array2<f64>>], training: TrainingSettings) -> Result<Vec<Row>> {
     let shape = [learn[0][0].nrows(), learn[0][0].ncols()];
-    let timed = |clock: Instant| Some(clock.elapsed().as_secs_f64());
-    let mut rows = Vec::new();
-
-    tell("the predictor learns");
-    let clock = Instant::now();
-    let mut own = Predictor::<f32>::new(shape, PredictorSettings::default(), training.seed)?;
-    learn_family(&mut own, learn, training)?;
-    let seconds = timed(clock);
-    let mut rules = own.forecast().clone();
-    let parameters = Some(param::count(own.correction()));
-    rows.push(Row { parameters, seconds, ..score_of("predictor".into(), &mut own, test)? });
-    rows.push(score_of("its rules alone".into(), &mut rules, test)?);
-
-    tell("the convolutional network learns");
-    let clock = Instant::now();
-    let mut network = peer(learn, training)?;
-    let (seconds, parameters) = (timed(clock), Some(param::count(network.network())));
-    rows.push(Row { parameters, seconds, ..score_of("convolutional network".into(), &mut network, test)? });
-
     let settings =
         LearnedSettings { lags: vec![16], components: 24, delays: vec![4], passes: 0, ..LearnedSettings::default() };
     let learned = Learned::fit(learn, &settings, &Stream::new(training.seed))?;
+
+    let progress = Progress::new((family_steps(learn, training) + peer_steps(learn, training)) as u64, "steps");
+    progress.name("the predictor learns");
+    let clock = Instant::now();
+    let mut own = Predictor::<f32>::new(shape, PredictorSettings::default(), training.seed)?;
+    learn_family(&mut own, learn, training, || progress.advance(1))?;
+    let cost = Some((param::count(own.correction()), clock.elapsed().as_secs_f64()));
+    let rules = own.forecast().clone();
+    let mut methods: Vec<(String, Cost, Box<dyn Method + '_>)> =
+        vec![("predictor".into(), cost, Box::new(own)), ("its rules alone".into(), None, Box::new(rules))];
+
+    progress.name("the convolutional network learns");
+    let clock = Instant::now();
+    let network = peer(learn, training, || progress.advance(1))?;
+    let cost = Some((param::count(network.network()), clock.elapsed().as_secs_f64()));
+    methods.push(("convolutional network".into(), cost, Box::new(network)));
+    drop(progress);
+
     let longest = test.iter().map(Vec::len).max().unwrap_or(0) + ROLLOUTS[2];
     for rule in [
         Recurrence::Extrapolation { degree: 0 },
@@ -88,14 +91,20 @@ fn rows(learn: &[Vec<Array2<f64>>], test: &[Vec<Array2<f64>>], training: Trainin
         Recurrence::Neighbourhood,
         Recurrence::Components { delays: 4 },
     ] {
-        let name = rule.name();
-        rows.push(score_of(name, &mut Simple::new(rule, &learned, shape, longest)?, test)?);
+        methods.push((rule.name(), None, Box::new(Simple::new(rule, &learned, shape, longest)?)));
     }
-    Ok(rows)
+    let progress = Progress::new(methods.len() as u64, "methods scored");
+    let score = |(name, cost, mut method): (String, Cost, Box<dyn Method + '_>)| -> Result<Row> {
+        progress.name(name.clone());
+        let (parameters, seconds) = cost.unzip();
+        let row = Row { parameters, seconds, ..score_of(name, method.as_mut(), test)? };
+        progress.advance(1);
+        Ok(row)
+    };
+    methods.into_iter().map(score).collect()
 }
 
 fn score_of(name: String, method: &mut dyn Method, test: &[Vec<Array2<f64>>]) -> Result<Row> {
-    tell(&name);
     let shape = [test[0][0].nrows(), test[0][0].ncols()];
     let spectra = Bands::new(shape, Partition::Of(1))?;
     let (mut bands, mut cells) = ([0.0; LAST_BAND + 1], 0);

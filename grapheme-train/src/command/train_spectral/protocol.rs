@@ -1,8 +1,9 @@
 //! Protocol 1: all eleven patterns with one model and one set of settings, and the simple methods beside it.
 
 use super::rows::{self, rows};
-use super::training::{TrainingSettings, learn_all};
-use crate::output::{print, tell};
+use super::training::{TrainingSettings, all_steps, learn_all};
+use crate::output::print;
+use crate::progress::Progress;
 use anyhow::{Result, ensure};
 use grapheme_core::Stream;
 use grapheme_optics::spectral::protocol::{Errors, WARM};
@@ -69,7 +70,8 @@ pub fn run(n: usize, seeds: &[u64], training: TrainingSettings, keep: Option<&Pa
     let mut line = serde_json::json!({
         "protocol": 1, "size": n, "seeds": seeds, "passes": training.passes, "rate": training.rate
     });
-    let rows = rows(keep, &line, |pattern| row(pattern, n, seeds, training))?;
+    let steps = all_steps(LEARN, training) * seeds.len();
+    let rows = rows(keep, &line, steps as u64, |pattern, progress| row(pattern, n, seeds, training, progress))?;
     let names: Vec<String> = SIMPLE.iter().map(Recurrence::name).collect();
     if is_json {
         line["methods"] = names.into();
@@ -83,7 +85,7 @@ pub fn run(n: usize, seeds: &[u64], training: TrainingSettings, keep: Option<&Pa
     Ok(())
 }
 
-fn row(pattern: Pattern, n: usize, seeds: &[u64], training: TrainingSettings) -> Result<Row> {
+fn row(pattern: Pattern, n: usize, seeds: &[u64], training: TrainingSettings, progress: &Progress) -> Result<Row> {
     let standard = Variation::default();
     let learn = pattern.frames(0, LEARN, n, &standard)?;
     let test = pattern.frames(FIRST, TEST, n, &standard)?;
@@ -94,14 +96,14 @@ fn row(pattern: Pattern, n: usize, seeds: &[u64], training: TrainingSettings) ->
     let bound = (best * slack).max(FLOOR).min(most);
     let (mut predictor, mut rules) = (Vec::new(), Vec::new());
     for &seed in seeds {
-        tell(&format!("{}, seed {seed}", pattern.name()));
         let mut own = Predictor::<f32>::new([n, n], PredictorSettings::default(), seed)?;
-        learn_all(&mut own, &learn, TrainingSettings { seed, ..training }, |_| {})?;
+        learn_all(&mut own, &learn, TrainingSettings { seed, ..training }, || progress.advance(1))?;
         let mut errors = Errors::default();
         errors.one_step(&mut own, &test, |_, _, _| {})?;
         let figures = errors.figures(&own);
         predictor.push(figures[0].mean);
         rules.push(figures[1].mean);
+        progress.tell(&format!("{}, seed {seed}: {:.2e} against {best:.2e}", pattern.name(), figures[0].mean));
     }
     let holds = predictor.iter().all(|&error| error <= bound);
     Ok(Row { pattern, simple, best, bound, predictor, rules, holds })

@@ -3,6 +3,7 @@
 use crate::file;
 use crate::lanes::Lanes;
 use crate::output::tell;
+use crate::progress::Progress;
 use crate::run::MetricsLog;
 use anyhow::{Context, Result, ensure};
 use grapheme_optics::spectral::Pattern;
@@ -18,7 +19,7 @@ pub trait Row: Serialize + DeserializeOwned + Send {
     fn pattern(&self) -> Pattern;
 }
 
-/// The row of every pattern, by `make`.
+/// The row of every pattern, by `make`, which counts `parts` of its work, the same number for each.
 ///
 /// With `keep`, rows are written to that file as they come, each on a line of JSON behind a first line that tells the settings; those
 /// that are there already are not made again. What was half written when the process was killed is cut off.
@@ -28,7 +29,8 @@ pub trait Row: Serialize + DeserializeOwned + Send {
 pub fn rows<R: Row>(
     keep: Option<&Path>,
     settings: &Value,
-    make: impl Fn(Pattern) -> Result<R> + Sync,
+    parts: u64,
+    make: impl Fn(Pattern, &Progress) -> Result<R> + Sync,
 ) -> Result<Vec<R>> {
     let (log, mut rows) = match keep {
         Some(path) => {
@@ -42,8 +44,9 @@ pub fn rows<R: Row>(
     if !rows.is_empty() {
         tell(&format!("{} of {} patterns were kept", rows.len(), Pattern::ALL.len()));
     }
+    let progress = Progress::new(parts * missing.len() as u64, "parts");
     rows.extend(Lanes::<()>::new(0)?.map(&missing, |_, &pattern| -> Result<R> {
-        let row = make(pattern)?;
+        let row = make(pattern, &progress)?;
         if let Some(log) = &log {
             let mut log = log.lock().expect("nothing panics while it is held");
             log.append(&row);
@@ -74,7 +77,11 @@ fn open<R: Row>(path: &Path, settings: &Value) -> Result<(MetricsLog, Vec<R>)> {
         let row = serde_json::from_slice(line);
         row.with_context(|| format!("{name}, line {}: no row of this comparison; delete the line", i + 2))
     });
-    let rows = rows.collect::<Result<_>>()?;
+    let rows = rows.collect::<Result<Vec<R>>>()?;
+    for (i, row) in rows.iter().enumerate() {
+        let is_new = rows[..i].iter().all(|other| other.pattern() != row.pattern());
+        ensure!(is_new, "{name}, line {}: {} has a line already; delete one", i + 2, row.pattern().name());
+    }
     let mut log = MetricsLog::open(path, whole as u64)?;
     if first.is_none() {
         log.append(settings);
@@ -86,10 +93,12 @@ fn open<R: Row>(path: &Path, settings: &Value) -> Result<(MetricsLog, Vec<R>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::train_spectral::damage;
     use serde::Deserialize;
     use serde_json::json;
     use std::fs;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Name {
@@ -108,37 +117,68 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.jsonl");
         let (settings, made) = (json!({ "size": 8 }), AtomicUsize::new(0));
-        let named = |pattern: Pattern| {
+        let named = |pattern: Pattern, _: &Progress| {
             made.fetch_add(1, Ordering::Relaxed);
             Ok(Name { pattern, name: pattern.name().to_owned() })
         };
-        let halfway = |pattern: Pattern| {
+        let halfway = |pattern: Pattern, progress: &Progress| {
             ensure!(pattern != Pattern::Concentric, "killed");
-            named(pattern)
+            named(pattern, progress)
         };
-        assert!(rows(Some(&path), &settings, halfway).is_err());
+        assert!(rows(Some(&path), &settings, 1, halfway).is_err());
         // Killed in the midst of the last line.
         let text = fs::read(&path).unwrap();
         fs::write(&path, &text[..text.len() - 3]).unwrap();
         let before = made.swap(0, Ordering::Relaxed);
-        let resumed = rows(Some(&path), &settings, named).unwrap();
+        let resumed = rows(Some(&path), &settings, 1, named).unwrap();
         assert_eq!((before, made.swap(0, Ordering::Relaxed)), (10, 2));
-        assert_eq!(resumed, rows(None, &settings, named).unwrap());
-        assert_eq!(resumed, rows(Some(&path), &settings, |_| anyhow::bail!("all is there")).unwrap());
+        assert_eq!(resumed, rows(None, &settings, 1, named).unwrap());
+        assert_eq!(resumed, rows(Some(&path), &settings, 1, |_, _| anyhow::bail!("all is there")).unwrap());
 
         let kept = fs::read_to_string(&path).unwrap();
         assert_eq!(kept.lines().count(), 12);
-        let refused = rows(Some(&path), &json!({ "size": 9 }), named).unwrap_err().to_string();
+        let refused = rows(Some(&path), &json!({ "size": 9 }), 1, named).unwrap_err().to_string();
         assert!(refused.contains("line 1") && refused.contains("\"size\":9"), "{refused}");
         fs::write(&path, kept.replacen("\"name\"", "\"game\"", 3)).unwrap();
-        let refused = rows(Some(&path), &settings, named).unwrap_err().to_string();
+        let refused = rows(Some(&path), &settings, 1, named).unwrap_err().to_string();
         assert!(refused.contains("line 2"), "{refused}");
+
+        let twice = kept.clone() + kept.lines().nth(5).unwrap() + "\n";
+        fs::write(&path, twice).unwrap();
+        let refused = rows(Some(&path), &settings, 1, named).unwrap_err().to_string();
+        assert!(refused.contains("line 13") && refused.contains("already"), "{refused}");
 
         // A first line that was half written is ours; a line without an end that says something else is not, and stays.
         for (text, is_ours) in [("{\"si", true), ("to be kept", false), ("", true)] {
             fs::write(&path, text).unwrap();
-            assert_eq!(rows(Some(&path), &settings, named).is_ok(), is_ours, "{text}");
+            assert_eq!(rows(Some(&path), &settings, 1, named).is_ok(), is_ours, "{text}");
             assert_eq!(fs::read_to_string(&path).unwrap() == text, !is_ours, "{text}");
         }
+    }
+
+    #[test]
+    fn mutants_are_refused_by_line_or_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        let settings = json!({ "size": 8, "rate": 0.003 });
+        let named = |pattern: Pattern, _: &Progress| Ok(Name { pattern, name: pattern.name().to_owned() });
+        rows(Some(&path), &settings, 1, named).unwrap();
+        let whole = fs::read(&path).unwrap();
+        let (each, mut refused) = (damage::count(300), 0);
+        for seed in 0..each {
+            fs::write(&path, damage::mutant(&whole, &(0..whole.len()), seed)).unwrap();
+            let clock = Instant::now();
+            match rows::<Name>(Some(&path), &settings, 1, |_, _| anyhow::bail!("a row is missing")) {
+                Err(error) if error.to_string() != "a row is missing" => {
+                    let message = format!("{error:#}");
+                    assert!(message.contains("rows.jsonl, line ") && message.len() < 2000, "mutant {seed}: {message}");
+                    refused += 1;
+                }
+                _ => {}
+            }
+            assert!(clock.elapsed() < Duration::from_secs(5), "mutant {seed} takes {:?}", clock.elapsed());
+        }
+        println!("rows.jsonl: {refused} of {each} mutants refused");
+        assert!(refused > each / 4, "{refused}");
     }
 }

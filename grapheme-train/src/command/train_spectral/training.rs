@@ -69,7 +69,7 @@ impl TrainingSettings {
 }
 
 /// Fits the recurrences to the first half, trains the attention on the second, which they have not seen, and fits the recurrences
-/// again to all. Without a pass the recurrences are fitted alone.
+/// again to all. Without a pass the recurrences are fitted alone. `step` is called after each of [`all_steps`].
 ///
 /// # Errors
 /// As [`train`].
@@ -77,17 +77,23 @@ pub fn learn_all(
     predictor: &mut Predictor<f32>,
     frames: &[Array2<f64>],
     settings: TrainingSettings,
-    hear: impl FnMut(Step),
+    mut step: impl FnMut(),
 ) -> Result<()> {
     if settings.passes > 0 {
         let (first, second) = halves(frames);
         predictor.fit(&[first.to_vec()], settings.seed)?;
-        train(predictor, &[second], settings, hear)?;
+        train(predictor, &[second], settings, |_| step())?;
     }
     Ok(predictor.fit(&[frames.to_vec()], settings.seed)?)
 }
 
-/// The same with many sequences: fitted to the first half of them, trained on some of the others.
+/// Steps that [`learn_all`] takes with so many frames.
+pub fn all_steps(frames: usize, settings: TrainingSettings) -> usize {
+    settings.steps(frames - frames / 2)
+}
+
+/// The same with many sequences: fitted to the first half of them, trained on some of the others. `step` is called after each of
+/// [`family_steps`].
 ///
 /// # Errors
 /// As [`train`].
@@ -95,12 +101,13 @@ pub fn learn_family(
     predictor: &mut Predictor<f32>,
     sequences: &[Vec<Array2<f64>>],
     settings: TrainingSettings,
+    mut step: impl FnMut(),
 ) -> Result<()> {
     if settings.passes > 0 {
         let (first, second) = split(sequences);
         predictor.fit(first, settings.seed)?;
         let some: Vec<&[Array2<f64>]> = second.iter().map(Vec::as_slice).collect();
-        train(predictor, &some, settings, |_| {})?;
+        train(predictor, &some, settings, |_| step())?;
     }
     Ok(predictor.fit(sequences, settings.seed)?)
 }

@@ -1,16 +1,17 @@
 //! Damaged files, thousands of them: each is refused with a message that names the place, or read; none makes a reader panic,
 //! hang, or take memory beyond twice the file and 64 MiB.
 //!
-//! The damage is drawn from seeds: bits flipped, pieces cut, doubled, swapped, zeroed; huge numbers, NaN, other types, deep
-//! nesting and doubled keys where numbers, values and fields stand. `MUTANTS=10000 cargo test -p grapheme-train --test mutants`
-//! draws that many of each kind of file.
+//! `MUTANTS=10000 cargo test -p grapheme-train mutants` draws that many of each kind of file; those that only a command
+//! reads are damaged beside it, in the library.
 
-#[path = "command_line/sandbox.rs"]
+mod damage;
+#[path = "../command_line/sandbox.rs"]
 #[allow(dead_code)]
 mod sandbox;
 
+use damage::mutant;
+use grapheme_core::GraphTransformNet;
 use grapheme_core::graph::GraphemeGraph;
-use grapheme_core::{GraphTransformNet, Stream};
 use grapheme_optics::{Layout, OpticsSettings};
 use grapheme_train::data::Loader;
 use grapheme_train::distance::{Direction, read};
@@ -20,13 +21,16 @@ use grapheme_train::job;
 use grapheme_train::lanes::Lanes;
 use grapheme_train::run::read_metrics;
 use peak_alloc::PeakAlloc;
-use rand::{Rng, RngExt};
-use sandbox::Sandbox;
+use sandbox::{Said, Sandbox};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 #[global_allocator]
 static ALLOCATED: PeakAlloc = PeakAlloc;
+
+/// Memory is measured of the whole process: one test at a time.
+static MEASURED: Mutex<()> = Mutex::new(());
 
 /// What a reader may take besides twice the file, in bytes.
 const SPARE: usize = 64 << 20;
@@ -55,153 +59,6 @@ struct Kind<'a> {
     places: &'a [&'a str],
 }
 
-/// Numbers, texts and values that no file of ours holds.
-const STRANGE: [&str; 22] = [
-    "1e999",
-    "-1e999",
-    "1e308",
-    "1e-320",
-    "-0",
-    "-1",
-    "0",
-    "18446744073709551616",
-    "9223372036854775807",
-    "4294967296",
-    "1000000000",
-    "NaN",
-    "Infinity",
-    "null",
-    "true",
-    "\"\"",
-    "\"\\ud800\"",
-    "[]",
-    "{}",
-    "[[]]",
-    "\u{feff}",
-    "\u{0}",
-];
-
-/// The places in `bytes` where one of `these` stands.
-fn places(bytes: &[u8], these: &[u8]) -> Vec<usize> {
-    (0..bytes.len()).filter(|&i| these.contains(&bytes[i])).collect()
-}
-
-/// A place of one of `these`, or any place.
-fn place(bytes: &[u8], these: &[u8], stream: &mut Stream) -> usize {
-    let found = places(bytes, these);
-    match found.is_empty() {
-        true => stream.random_range(0..bytes.len().max(1)).min(bytes.len()),
-        false => found[stream.random_range(0..found.len())],
-    }
-}
-
-/// A piece of up to `longest` bytes.
-fn piece(length: usize, longest: usize, stream: &mut Stream) -> std::ops::Range<usize> {
-    let start = stream.random_range(0..=length);
-    start..(start + stream.random_range(0..=longest)).min(length)
-}
-
-/// The number, text or value that begins at or after `from`.
-fn value(bytes: &[u8], from: usize) -> std::ops::Range<usize> {
-    let rest = &bytes[from..];
-    let start = from + rest.iter().position(|b| !b": ,\t\n".contains(b)).unwrap_or(rest.len());
-    let end = bytes[start..].iter().position(|b| b",]}\t\n".contains(b)).map_or(bytes.len(), |n| start + n);
-    start..end
-}
-
-fn damage_text(bytes: &mut Vec<u8>, stream: &mut Stream) {
-    match stream.random_range(0..6) {
-        // Another value in place of one.
-        0 | 1 => {
-            let at = place(bytes, b":[,\t", stream);
-            let range = value(bytes, (at + 1).min(bytes.len()));
-            bytes.splice(range, STRANGE[stream.random_range(0..STRANGE.len())].bytes());
-        }
-        // One more digit, or thirty.
-        2 => {
-            let at = place(bytes, b"0123456789", stream);
-            let digits = [1, 1, 30][stream.random_range(0..3)];
-            bytes.splice(at..at, vec![b'9'; digits]);
-        }
-        // Deep nesting, closed or not.
-        3 => {
-            let at = place(bytes, b":[,", stream);
-            let range = value(bytes, (at + 1).min(bytes.len()));
-            let depth = [10, 200, 100_000][stream.random_range(0..3)];
-            let (open, close) = [("[", "]"), ("{\"a\":", "}")][stream.random_range(0..2)];
-            let closed = stream.random_range(0..2) == 0;
-            let nested = format!("{}0{}", open.repeat(depth), if closed { close.repeat(depth) } else { String::new() });
-            bytes.splice(range, nested.into_bytes());
-        }
-        // A field, item or line twice.
-        4 => {
-            let from = place(bytes, b"{[,\n", stream);
-            let to = (from + 1..bytes.len()).find(|&i| b",}]\n".contains(&bytes[i])).unwrap_or(bytes.len());
-            let double: Vec<u8> = bytes[from..to].to_vec();
-            let joined = [&b","[..], double.strip_prefix(b"{").unwrap_or(&double)].concat();
-            bytes.splice(to..to, joined);
-        }
-        // A field, item or line less.
-        _ => {
-            let from = place(bytes, b",\n{[", stream);
-            let to = (from + 1..bytes.len()).find(|&i| b",}]\n".contains(&bytes[i])).unwrap_or(bytes.len());
-            bytes.drain(from.min(to)..to);
-        }
-    }
-}
-
-fn damage_bytes(bytes: &mut Vec<u8>, stream: &mut Stream) {
-    let n = bytes.len();
-    match stream.random_range(0..6) {
-        0 | 1 => (0..stream.random_range(1..=8)).for_each(|_| {
-            let i = stream.random_range(0..n);
-            bytes[i] ^= 1 << stream.random_range(0..8);
-        }),
-        2 => bytes.truncate(stream.random_range(0..n)),
-        3 => {
-            let range = piece(n, n.min(4096), stream);
-            let double = bytes[range.clone()].to_vec();
-            bytes.splice(range.start..range.start, double);
-        }
-        4 => {
-            let (a, b) = (piece(n, 64, stream), piece(n, 64, stream));
-            for (i, j) in a.zip(b) {
-                bytes.swap(i, j);
-            }
-        }
-        _ => {
-            let range = piece(n, n.min(512), stream);
-            let byte = [0, 0xff, b'\n', b'"'][stream.random_range(0..4)];
-            bytes[range].fill(byte);
-        }
-    }
-}
-
-/// The mutant of this seed. Some have several faults.
-fn mutant(kind: &Kind<'_>, seed: u64) -> Vec<u8> {
-    let mut stream = Stream::new(seed).fork(kind.whole.len() as u64);
-    let mut bytes = kind.whole.clone();
-    for _ in 0..[1, 1, 1, 2, 5][stream.random_range(0..5)] {
-        if bytes.is_empty() {
-            break;
-        }
-        let text = kind.text.start.min(bytes.len())..kind.text.end.min(bytes.len());
-        if stream.random_range(0..3) > 0 && !text.is_empty() {
-            let mut middle = bytes[text.clone()].to_vec();
-            damage_text(&mut middle, &mut stream);
-            let grown = middle.len() as u64;
-            bytes.splice(text.clone(), middle);
-            // A header says how long it is: with the new length the reader comes to what it holds, else it stops before.
-            if text.start == 8 && stream.next_u64().is_multiple_of(2) {
-                bytes[..8].copy_from_slice(&grown.to_le_bytes());
-            }
-        } else {
-            damage_bytes(&mut bytes, &mut stream);
-        }
-    }
-    bytes
-}
-
 /// Fails unless the file is read or refused as it should; tells which it was.
 fn judge(kind: &Kind<'_>, what: &str, bytes: &[u8]) -> bool {
     let mut slow = Duration::MAX;
@@ -228,7 +85,8 @@ fn judge(kind: &Kind<'_>, what: &str, bytes: &[u8]) -> bool {
 
 #[test]
 fn every_mutant_is_refused_or_read() {
-    let each: u64 = std::env::var("MUTANTS").map_or(150, |number| number.parse().expect("MUTANTS is a number"));
+    let _alone = MEASURED.lock().unwrap_or_else(PoisonError::into_inner);
+    let each = damage::count(150);
     let sandbox = Sandbox::trained().copy();
     // A run finds its examples from the folder that it began in.
     std::env::set_current_dir(sandbox.path("")).unwrap();
@@ -359,13 +217,59 @@ fn every_mutant_is_refused_or_read() {
         },
     ];
     for kind in &kinds {
-        assert!(!judge(kind, kind.name, &kind.whole), "{}: the whole file is refused", kind.name);
-        let refused =
-            (0..each).filter(|&seed| judge(kind, &format!("{}, mutant {seed}", kind.name), &mutant(kind, seed)));
-        let refused = refused.count() as u64;
-        println!("{}: {refused} of {each} mutants refused", kind.name);
-        // Damage that nobody notices is none: most of it must be seen.
-        assert!(refused > each / 4, "{}: only {refused} of {each} mutants are refused", kind.name);
+        judge_all(kind, each);
         files.iter().for_each(|(name, whole)| write(&format!("run/{name}"), whole));
     }
+}
+
+/// The files that `train_spectral` writes and reads, each read by a process of its own that may take no more memory than this.
+#[cfg(target_os = "linux")]
+#[test]
+fn every_mutant_of_a_predictor_of_fields_is_refused_or_read() {
+    let _alone = MEASURED.lock().unwrap_or_else(PoisonError::into_inner);
+    let sandbox = Sandbox::new();
+    let small = "--size 8 --frames 40 --test 1 --rollout 0 --passes 1 --checkpoint-seconds 0 --json --out run";
+    sandbox.run("train_spectral", &small.split(' ').collect::<Vec<_>>()).succeeds();
+    let files = sandbox.files("run");
+    let read = |args: &'static [&'static str]| -> Reader<'_> {
+        let (sandbox, files) = (&sandbox, &files);
+        Box::new(move |bytes| {
+            let kilobytes = (2 * bytes.len() + SPARE) / 1024;
+            let command = sandbox.command("train_spectral", args);
+            let mut limited = std::process::Command::new("sh");
+            limited.args(["-c", &format!("ulimit -v {kilobytes}; exec \"$0\" \"$@\"")]);
+            limited.arg(command.get_program()).args(command.get_args()).current_dir(sandbox.path(""));
+            let said = Said::of("train_spectral", limited.output().unwrap());
+            // One that is read may have written others.
+            files.iter().for_each(|(name, whole)| sandbox.write(&format!("run/{name}"), whole));
+            if said.code == Some(0) { Ok(()) } else { Err(said.stderr) }
+        })
+    };
+    let trains = |bytes: &[u8]| {
+        std::fs::remove_file(sandbox.path("run/model.safetensors")).unwrap();
+        sandbox.write("run/state.safetensors", bytes);
+        read(&["--resume", "--out", "run", "--json"])(bytes)
+    };
+    let uses = |bytes: &[u8]| {
+        sandbox.write("run/model.safetensors", bytes);
+        read(&["--run", "run", "--rollout", "0", "--json"])(bytes)
+    };
+    for (name, few, reader) in
+        [("model.safetensors", 40, Box::new(uses) as Reader<'_>), ("state.safetensors", 15, Box::new(trains))]
+    {
+        let whole = files[name].clone();
+        let header = 8..8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
+        judge_all(&Kind { name, whole, text: header, reader, places: &[name, "metrics.jsonl"] }, damage::count(few));
+    }
+}
+
+/// Judges the whole file, which must be read, and so many mutants of it.
+fn judge_all(kind: &Kind<'_>, each: u64) {
+    let Kind { name, whole, text, .. } = kind;
+    assert!(!judge(kind, name, whole), "{name}: the whole file is refused");
+    let refused = (0..each).filter(|&seed| judge(kind, &format!("{name}, mutant {seed}"), &mutant(whole, text, seed)));
+    let refused = refused.count() as u64;
+    println!("{name}: {refused} of {each} mutants refused");
+    // Damage that nobody notices is none: most of it must be seen.
+    assert!(refused > each / 4, "{name}: only {refused} of {each} mutants are refused");
 }
