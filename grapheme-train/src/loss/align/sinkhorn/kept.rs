@@ -6,23 +6,28 @@ use grapheme_core::Scalar;
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-/// Vectors of more bytes than this go back to the allocator, whose time does not count beside theirs.
-const LARGEST: usize = 1 << 20;
-/// A thread keeps no more of them than this.
-const MOST: usize = 48;
+/// Vectors have room for a power of two; those with room for this one and more go back to the allocator, whose time does not
+/// count beside theirs.
+const CLASSES: usize = 18;
+/// A thread keeps no more of each size than this.
+const MOST: usize = 32;
+
+/// The vectors that a thread has kept, by the power of two that they have room for: what is asked for is found at once, and a
+/// problem of sizes seen before finds all of its own.
+pub(super) type Shelf<T> = [Vec<Vec<T>>; CLASSES];
 
 /// What vectors are kept of.
 pub(super) trait Keep: Scalar {
     /// What `work` makes of the vectors that this thread has kept; nothing while the thread ends.
-    fn shelf<R>(work: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> Option<R>;
+    fn shelf<R>(work: impl FnOnce(&mut Shelf<Self>) -> R) -> Option<R>;
 }
 
 macro_rules! keep {
     ($type:ty) => {
         impl Keep for $type {
-            fn shelf<R>(work: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> Option<R> {
+            fn shelf<R>(work: impl FnOnce(&mut Shelf<Self>) -> R) -> Option<R> {
                 thread_local! {
-                    static SHELF: RefCell<Vec<Vec<$type>>> = const { RefCell::new(Vec::new()) };
+                    static SHELF: RefCell<Shelf<$type>> = const { RefCell::new([const { Vec::new() }; CLASSES]) };
                 }
                 SHELF.try_with(|shelf| work(&mut shelf.borrow_mut())).ok()
             }
@@ -37,13 +42,12 @@ keep!(f64);
 pub(super) struct Kept<T: Keep>(Vec<T>);
 
 impl<T: Keep> Kept<T> {
-    /// Empty, with room for so many: the smallest kept vector that has it, so that a problem of sizes seen before finds all of its.
+    /// Empty, with room for so many.
     pub(super) fn with_capacity(length: usize) -> Self {
-        let taken = T::shelf(|shelf| {
-            let enough = shelf.iter().map(Vec::capacity).enumerate().filter(|&(_, capacity)| capacity >= length);
-            enough.min_by_key(|&(_, capacity)| capacity).map(|(i, _)| shelf.swap_remove(i))
-        });
-        Self(taken.flatten().unwrap_or_else(|| Vec::with_capacity(length.next_power_of_two())))
+        let room = length.next_power_of_two();
+        let class = room.trailing_zeros() as usize;
+        let taken = T::shelf(|shelf| shelf.get_mut(class).and_then(Vec::pop));
+        Self(taken.flatten().unwrap_or_else(|| Vec::with_capacity(room)))
     }
 
     pub(super) fn filled(length: usize, value: T) -> Self {
@@ -108,13 +112,12 @@ impl<T: Keep> Drop for Kept<T> {
     fn drop(&mut self) {
         let mut vector = std::mem::take(&mut self.0);
         vector.clear();
-        if (1..=LARGEST).contains(&(vector.capacity() * size_of::<T>())) {
-            T::shelf(|shelf| {
-                if shelf.len() < MOST {
-                    shelf.push(vector);
-                }
-            });
-        }
+        let Some(class) = vector.capacity().checked_ilog2() else { return };
+        T::shelf(|shelf| {
+            if let Some(kept) = shelf.get_mut(class as usize).filter(|kept| kept.len() < MOST) {
+                kept.push(vector);
+            }
+        });
     }
 }
 
@@ -124,17 +127,19 @@ mod tests {
 
     #[test]
     fn memory_is_used_again_and_comes_clean() {
-        let mut first = Kept::<f64>::filled(100, 3.0);
+        let first = Kept::<f64>::filled(100, 3.0);
         let at = first.as_ptr();
-        first.push(1.0);
         drop(first);
         let second = Kept::<f64>::zeros(90);
-        assert!(second.as_ptr() == at || second.capacity() >= 90);
+        assert_eq!(second.as_ptr(), at);
         assert!(second.len() == 90 && second.iter().all(|&x| x == 0.0));
         // What is large is given back, and no more are kept than a few.
-        drop(Kept::<f32>::zeros(LARGEST));
+        drop(Kept::<f32>::zeros(1 << CLASSES));
         drop((0..2 * MOST).map(|_| Kept::<f32>::zeros(3)).collect::<Vec<_>>());
-        let (count, capacity) = f32::shelf(|shelf| (shelf.len(), shelf.iter().map(Vec::capacity).max())).unwrap();
-        assert!(count == MOST && capacity < Some(LARGEST));
+        let counts = f32::shelf(|shelf| shelf.each_ref().map(Vec::len)).unwrap();
+        assert!(counts[2] == MOST && counts.iter().sum::<usize>() == MOST);
+        // One that has grown serves whoever its room is enough for.
+        drop(Kept::<f32>::from(Vec::with_capacity(100)));
+        assert!((64..=100).contains(&Kept::<f32>::with_capacity(50).capacity()));
     }
 }

@@ -19,6 +19,7 @@ use grapheme_core::vector::{self, exp, ln};
 use grapheme_core::wide;
 use ndarray::{ArrayView2, s};
 use pulp::{Arch, Simd, WithSimd};
+use std::ops::Range;
 
 /// While more than this share of the mass is misplaced, the rounding of a kernel in `f32` does not show.
 const COARSE_ABOVE: f64 = 1e-5;
@@ -28,6 +29,8 @@ const FEW: usize = 1024;
 const TOGETHER: usize = 16;
 /// The same for the entries of a row, in registers.
 const STRETCH: usize = 1024;
+/// Rows over the same columns that are multiplied at once.
+const AT_ONCE: usize = 4;
 
 /// The products of an [`Entry`], by the numbers in its largest register and by what its registers are called.
 macro_rules! products {
@@ -35,29 +38,40 @@ macro_rules! products {
         const WIDTH: usize = $width;
 
         #[inline(always)]
-        fn dot<V: Simd>(simd: V, w: &[Self], x: &[Self]) -> Self {
-            let mut sums = [simd.$splat(0.0); $width];
-            for (w, x) in w.as_chunks::<$width>().0.iter().zip(x.as_chunks::<$width>().0) {
-                for ((sum, w), x) in sums.iter_mut().zip(V::$registers(w).0).zip(V::$registers(x).0) {
-                    *sum = simd.$add(*sum, simd.$multiply(*w, *x));
+        fn dots<V: Simd, const R: usize>(simd: V, rows: [&[Self]; R], x: &[Self]) -> [Self; R] {
+            let (rows, x) = (rows.map(|w| w.as_chunks::<$width>().0), x.as_chunks::<$width>().0);
+            let count = rows.iter().map(|row| row.len()).fold(x.len(), usize::min);
+            let mut all = [[0.0; $width]; R];
+            // One register of the width after the other, each with a sum a row.
+            for k in 0..V::$registers(&all[0]).0.len() {
+                let mut sums = [simd.$splat(0.0); R];
+                for i in 0..count {
+                    let x = V::$registers(&x[i]).0[k];
+                    for (sum, row) in sums.iter_mut().zip(&rows) {
+                        *sum = simd.$add(*sum, simd.$multiply(V::$registers(&row[i]).0[k], x));
+                    }
                 }
+                all.iter_mut().zip(sums).for_each(|(all, sum)| V::$registers_mut(all).0[k] = sum);
             }
-            let mut all = [0.0; $width];
-            V::$registers_mut(&mut all).0.iter_mut().zip(sums).for_each(|(to, sum)| *to = sum);
-            let mut eight = [0.0; 8];
-            all.as_chunks()
-                .0
-                .iter()
-                .for_each(|sums: &[_; 8]| eight.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum));
-            vector::halved(eight)
+            all.map(|all| {
+                let mut eight = [0.0; 8];
+                for sums in all.as_chunks::<8>().0 {
+                    eight.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
+                }
+                vector::halved(eight)
+            })
         }
 
         #[inline(always)]
-        fn scatter<V: Simd>(simd: V, s: Self, w: &[Self], y: &mut [Self]) {
-            let s = simd.$splat(s);
-            for (w, y) in w.as_chunks::<$width>().0.iter().zip(y.as_chunks_mut::<$width>().0) {
-                for (w, y) in V::$registers(w).0.iter().zip(V::$registers_mut(y).0) {
-                    *y = simd.$add(*y, simd.$multiply(s, *w));
+        fn scatter<V: Simd, const R: usize>(simd: V, s: [Self; R], rows: [&[Self]; R], y: &mut [Self]) {
+            let s = s.map(|s| simd.$splat(s));
+            let (rows, y) = (rows.map(|w| w.as_chunks::<$width>().0), y.as_chunks_mut::<$width>().0);
+            let count = rows.iter().map(|row| row.len()).fold(y.len(), usize::min);
+            for i in 0..count {
+                for (k, y) in V::$registers_mut(&mut y[i]).0.iter_mut().enumerate() {
+                    for (s, row) in s.iter().zip(&rows) {
+                        *y = simd.$add(*y, simd.$multiply(*s, V::$registers(&row[i]).0[k]));
+                    }
                 }
             }
         }
@@ -76,14 +90,15 @@ pub(super) trait Entry: Keep {
     const WIDTH: usize;
 
     /// `e^x`, and 0 where that is so small that even times the exponential of [`FARTHEST`](Self::FARTHEST) it were no normal number.
-    fn entry(x: f64) -> Self;
+    fn entry(self) -> Self;
 
-    /// `sum_j w_j x_j` over whole registers, in [`WIDTH`](Self::WIDTH) running sums whatever registers there are. Left to itself, the
-    /// compiler takes two numbers at once.
-    fn dot<V: Simd>(simd: V, w: &[Self], x: &[Self]) -> Self;
+    /// `sum_j w_j x_j` for each row w over whole registers, in [`WIDTH`](Self::WIDTH) running sums whatever registers there are. Left to
+    /// itself, the compiler takes two numbers at once. Rows at once share the reading of x, and their last sums do not wait for each
+    /// other; the bits are those of one at a time.
+    fn dots<V: Simd, const R: usize>(simd: V, rows: [&[Self]; R], x: &[Self]) -> [Self; R];
 
-    /// `y_j += s w_j`, in the same way.
-    fn scatter<V: Simd>(simd: V, s: Self, w: &[Self], y: &mut [Self]);
+    /// `y_j += s w_j` for each row in turn, in the same way.
+    fn scatter<V: Simd, const R: usize>(simd: V, s: [Self; R], rows: [&[Self]; R], y: &mut [Self]);
 }
 
 impl Entry for f64 {
@@ -91,8 +106,8 @@ impl Entry for f64 {
     const TRUSTED: std::ops::Range<f64> = 1e-250..1e250;
 
     #[inline(always)]
-    fn entry(x: f64) -> Self {
-        exp(x)
+    fn entry(self) -> Self {
+        exp(self)
     }
 
     products!(8, splat_f64s, as_simd_f64s, as_mut_simd_f64s, add_f64s, mul_f64s);
@@ -103,8 +118,9 @@ impl Entry for f32 {
     const TRUSTED: std::ops::Range<f64> = 1e-10..1e25;
 
     #[inline(always)]
-    fn entry(x: f64) -> Self {
-        if x > -60.0 { (x as f32).quick_exp() } else { 0.0 }
+    fn entry(self) -> Self {
+        let e = self.quick_exp();
+        if self > -60.0 { e } else { 0.0 }
     }
 
     products!(16, splat_f32s, as_simd_f32s, as_mut_simd_f32s, add_f32s, mul_f32s);
@@ -209,9 +225,11 @@ impl<E: Entry> Kernel<E> {
                 let subtracted = if *high > f64::NEG_INFINITY { *high } else { 0.0 };
                 *dummy -= subtracted;
                 for (w, &x) in row.iter_mut().zip(&*exponents) {
-                    *w = E::entry(x - subtracted);
+                    *w = E::lit(x - subtracted);
                 }
             }
+            // All at once, in the registers of their own type.
+            entries.iter_mut().for_each(|w| *w = w.entry());
             dummy.iter_mut().for_each(|x| *x = exp(*x));
         });
     }
@@ -294,23 +312,70 @@ impl<E: Entry, F: FnMut(usize, f64) -> f64> WithSimd for Multiply<'_, E, F> {
             // Rows end in their order, and so do their paddings but for a register.
             let near = &mut near[..bordered.range(block.end - 1).end - start + E::WIDTH];
             near.fill(E::zero());
-            for i in block {
-                let range = bordered.range(i);
-                let row;
-                (row, rest) = rest.split_at(range.len().next_multiple_of(E::WIDTH));
-                let mut sum = dummy[i] * exact[last];
-                for (w, x) in row.chunks(STRETCH).zip(x[range.start..].chunks(STRETCH)) {
-                    sum += E::dot(simd, w, x).widen();
+            let mut first = block.start;
+            while first < block.end {
+                // Rows of a band that have the same columns go together.
+                let range = bordered.range(first);
+                let together = (1..AT_ONCE).all(|k| first + k < block.end && bordered.range(first + k) == range);
+                let length = range.len().next_multiple_of(E::WIDTH);
+                let near = &mut near[range.start - start..];
+                let mut group =
+                    Group { simd, first, range, length, exact_last: exact[last], dummy, of_dummy: &mut of_dummy };
+                if together {
+                    rest = group.add::<E, _, AT_ONCE>(rest, x, near, &mut share);
+                    first += AT_ONCE;
+                } else {
+                    rest = group.add::<E, _, 1>(rest, x, near, &mut share);
+                    first += 1;
                 }
-                let s = share(i, sum);
-                of_dummy += s * dummy[i];
-                E::scatter(simd, E::lit(s), row, &mut near[range.start - start..]);
             }
             for (sum, near) in sums[start..].iter_mut().zip(near) {
                 *sum += near.widen();
             }
         }
         sums[last] = of_dummy;
+    }
+}
+
+/// Rows that go through [`Kernel::multiply`] together: from `first` on, all over the same columns.
+struct Group<'a, V> {
+    simd: V,
+    first: usize,
+    range: Range<usize>,
+    /// With its padding.
+    length: usize,
+    exact_last: f64,
+    dummy: &'a [f64],
+    of_dummy: &'a mut f64,
+}
+
+impl<V: Simd> Group<'_, V> {
+    /// Takes R rows off `rest` and adds their shares to `near`; returns what is left of `rest`.
+    #[inline(always)]
+    fn add<'e, E: Entry, F: FnMut(usize, f64) -> f64, const R: usize>(
+        &mut self,
+        mut rest: &'e [E],
+        x: &[E],
+        near: &mut [E],
+        share: &mut F,
+    ) -> &'e [E] {
+        let rows = [(); R].map(|()| {
+            let row;
+            (row, rest) = rest.split_at(self.length);
+            row
+        });
+        let mut sums: [f64; R] = std::array::from_fn(|r| self.dummy[self.first + r] * self.exact_last);
+        for from in (0..self.length).step_by(STRETCH) {
+            let to = self.length.min(from + STRETCH);
+            let parts = E::dots(self.simd, rows.map(|row| &row[from..to]), &x[self.range.start + from..][..to - from]);
+            sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part.widen());
+        }
+        for (sum, i) in sums.iter_mut().zip(self.first..) {
+            *sum = share(i, *sum);
+            *self.of_dummy += *sum * self.dummy[i];
+        }
+        E::scatter(self.simd, sums.map(E::lit), rows, near);
+        rest
     }
 }
 
