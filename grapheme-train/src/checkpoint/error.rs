@@ -143,7 +143,7 @@ pub enum CheckpointError {
         key: String,
         /// The type that it should read as.
         expected: &'static str,
-        /// The text found, if any.
+        /// The beginning of the text found, if any.
         found: Option<String>,
     },
 }

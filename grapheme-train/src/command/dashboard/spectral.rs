@@ -7,6 +7,7 @@ use crate::file;
 use crate::run::RunFolder;
 use anyhow::{Result, ensure};
 use grapheme_optics::field::fronts::isoline;
+use grapheme_optics::field::gradient::equilibrium;
 use grapheme_optics::spectral::protocol::{Figure, WARM};
 use grapheme_optics::spectral::{Bands, Partition};
 use ndarray::{Array2, ArrayView2, Axis, s};
@@ -68,6 +69,9 @@ const FRAMES: usize = 128;
 const COURSE: usize = 2000;
 /// Events that are told at most, the first ones.
 const EVENTS: usize = 5000;
+/// Parts of a training over which its loss must stay within so much of itself to be told as settled.
+const PATIENCE: usize = 8;
+const TOLERANCE: f64 = 0.05;
 /// Links of a frame.
 const LINKS: usize = 12;
 /// Names of three bands; more are numbered.
@@ -100,6 +104,7 @@ fn view(run: &RunFolder, wishes: &Wishes) -> Result<View> {
             ]
         }
     };
+    let settled = settled(&losses);
     let loss = curves::extent(&curve).and_then(|extent| curves::draw(&curve, "frames learned from", extent));
     let mut facts = vec![
         ("pattern", wishes.pattern.name().to_owned()),
@@ -108,6 +113,9 @@ fn view(run: &RunFolder, wishes: &Wishes) -> Result<View> {
         ("passes", wishes.passes.to_string()),
         ("seed", wishes.seed.to_string()),
     ];
+    if let Some(settled) = settled {
+        facts.push(("loss", settled));
+    }
     let (mut player, mut figures) = (None, Vec::new());
     if run.model().exists() {
         let (mut predictor, _) = load(&run.model())?;
@@ -123,12 +131,22 @@ fn view(run: &RunFolder, wishes: &Wishes) -> Result<View> {
         figures[2..].sort_by(|a, b| a.mean.total_cmp(&b.mean));
         facts.push(("mean squared error", format!("{:.2e}", figures[0].mean)));
         facts.push(("without attention", format!("{:.2e}", figures[1].mean)));
-        facts.push(("breakdowns", look.events.len().to_string()));
+        let waiting = look.waiting().map(|frames| format!(", every {frames} frames in the median"));
+        facts.push(("breakdowns", look.events.len().to_string() + &waiting.unwrap_or_default()));
         player = Some(play(&look, wishes)?);
     } else {
         facts.push(("state", "training".to_owned()));
     }
     Ok(View { name: run.path().display().to_string(), facts, loss, player, figures })
+}
+
+/// Where the loss settled, by its means over fortieths of the training; nothing of a training too short to tell.
+fn settled(losses: &[(f64, f64)]) -> Option<String> {
+    let part = losses.len().div_ceil(40).max(4);
+    let mean = |steps: &[(f64, f64)]| steps.iter().map(|(_, loss)| loss).sum::<f64>() / steps.len() as f64;
+    let means: Vec<f64> = losses.chunks(part).map(mean).collect();
+    let at = equilibrium(&means, PATIENCE, TOLERANCE).map(|i| format!("settled after {} frames", i * part));
+    (means.len() > PATIENCE).then(|| at.unwrap_or_else(|| "not settled yet".to_owned()))
 }
 
 /// The losses of training by step; of a log that is being written, all whole lines.
@@ -264,6 +282,16 @@ fn base64(bytes: impl Iterator<Item = u8>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_loss_settles_where_it_stops_falling() {
+        let losses = |falls: usize| -> Vec<(f64, f64)> {
+            (0..400).map(|i| (i as f64, 1.0 + (falls.saturating_sub(i)) as f64 + 0.3 * (i % 2) as f64)).collect()
+        };
+        assert_eq!(settled(&losses(200)).unwrap(), "settled after 200 frames");
+        assert_eq!(settled(&losses(400)).unwrap(), "not settled yet");
+        assert_eq!(settled(&losses(0)[..30]), None);
+    }
 
     #[test]
     fn bytes_become_the_letters_of_the_standard_and_blocks_their_means() {

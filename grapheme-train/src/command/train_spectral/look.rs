@@ -2,7 +2,7 @@
 
 use super::picture::Moment;
 use anyhow::Result;
-use grapheme_optics::field::charge::{Breakdown, Charge, ChargeSettings};
+use grapheme_optics::field::charge::{Breakdown, Charge, ChargeSettings, waiting_times};
 use grapheme_optics::field::fronts::{isoline, length};
 use grapheme_optics::spectral::Predictor;
 use grapheme_optics::spectral::protocol::{Errors, WARM};
@@ -32,6 +32,15 @@ pub struct Look {
     pub milliseconds: f64,
     /// For the log.
     pub lines: Vec<Line>,
+}
+
+impl Look {
+    /// The median of the frames between a breakdown and the next; nothing of less than two.
+    pub fn waiting(&self) -> Option<usize> {
+        let mut times = waiting_times(&self.events);
+        times.sort_unstable();
+        times.get(times.len() / 2).copied()
+    }
 }
 
 /// Predicts every frame of the test, which begins with those that only warm the history, and watches the errors.

@@ -392,6 +392,7 @@ fn tell_of(cli: &Cli, wishes: &Wishes, scored: &Scored, seconds: Option<f64>, ou
             "rollout": rollout,
             "trust": trust,
             "breakdowns": look.events.len(),
+            "frames_between_breakdowns": look.waiting(),
             "training_seconds": seconds,
             "prediction_milliseconds": look.milliseconds,
             "out": out,
@@ -406,7 +407,9 @@ fn tell_of(cli: &Cli, wishes: &Wishes, scored: &Scored, seconds: Option<f64>, ou
             write!(said, "training {seconds:.1} s, ")?;
         }
         let breakdowns = look.events.len();
-        writeln!(said, "a prediction {:.2} ms, {breakdowns} breakdowns of stored error", look.milliseconds)?;
+        write!(said, "a prediction {:.2} ms, {breakdowns} breakdowns of stored error", look.milliseconds)?;
+        let waiting = look.waiting().map(|frames| format!(", {frames} frames from one to the next in the median"));
+        writeln!(said, "{}", waiting.unwrap_or_default())?;
         if let Some(out) = out {
             let run = shell_word(&out.to_string_lossy());
             writeln!(said, "pictures in {run}: moments.png, animation.png. Next:")?;
