@@ -87,7 +87,8 @@ pub fn updated(before: &Hashes, arithmetic: &str, hash: &str) -> Hashes {
     hashes
 }
 
-/// What decides how numbers are rounded here: architecture, system, and the widest registers for which products are compiled.
+/// What decides how numbers are rounded here: architecture, system, the widest registers for which products are compiled, and the
+/// processor, by whose caches products are cut into blocks.
 pub fn arithmetic() -> String {
     #[cfg(target_arch = "x86_64")]
     let registers = if is_x86_feature_detected!("avx512f") {
@@ -99,7 +100,17 @@ pub fn arithmetic() -> String {
     };
     #[cfg(not(target_arch = "x86_64"))]
     let registers = "";
-    format!("{} {}{registers}", std::env::consts::ARCH, std::env::consts::OS)
+    format!("{} {}{registers}{}", std::env::consts::ARCH, std::env::consts::OS, processor())
+}
+
+/// Maker, family, model and last cache of the processor, where the system tells.
+fn processor() -> String {
+    let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let value = |key| {
+        let mut fields = told.lines().filter_map(|line| line.split_once(':'));
+        fields.find(|(name, _)| name.trim() == key).map(|(_, value)| format!(", {key} {}", value.trim()))
+    };
+    ["vendor_id", "cpu family", "model", "cache size"].into_iter().filter_map(value).collect()
 }
 
 #[cfg(test)]
