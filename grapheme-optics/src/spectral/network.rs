@@ -320,5 +320,15 @@ mod tests {
         let net = Correction::<f64>::new(&settings, [3, 2, 1], &mut Stream::new(2)).unwrap();
         assert!(net.forward(&moment(), None).0.outputs.iter().all(|&y| y == 0.0));
         assert!(CorrectionSettings { near: 9, ..settings }.check().is_err());
+        // Without wormholes nothing comes through them.
+        let mut none =
+            Correction::<f64>::new(&CorrectionSettings { links: 0, ..settings }, [3, 2, 1], &mut Stream::new(2))
+                .unwrap();
+        none.head.weight.fill(1.0);
+        let mut moment = moment();
+        moment.links[2] = Links::new(6, 0, |_, _| None);
+        let without = none.forward(&moment, None).0.outputs;
+        moment.far_followed.fill(7.0);
+        assert_eq!(none.forward(&moment, None).0.outputs, without);
     }
 }

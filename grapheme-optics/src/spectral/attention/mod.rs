@@ -40,7 +40,7 @@ pub struct LinkedAttention<S> {
 
 param_tree!(LinkedAttention { query, key, value, bias, threshold });
 
-/// Keys and values of some rows, projected: all that [`LinkedAttention::attend`] needs to know of them.
+/// Keys and values of some rows, projected: all that [`LinkedAttention::attend_to`] needs to know of them.
 #[derive(Clone, Debug)]
 pub struct Projected<S> {
     /// Row by row, with their widths.
@@ -157,7 +157,9 @@ impl<S: Scalar> LinkedAttention<S> {
         let mut linked: Vec<&[S]> = vec![&[]; slots * LANES];
         let mut order = Vec::with_capacity(slots);
         let queries = q.chunks(d * LANES);
-        let outputs = flat_mut(&mut y).chunks_mut(m * LANES).zip(flat_mut(&mut weights).chunks_mut(slots * LANES));
+        // Without a slot nothing is read.
+        let outputs =
+            flat_mut(&mut y).chunks_mut(m * LANES).zip(flat_mut(&mut weights).chunks_mut((slots * LANES).max(1)));
         for (block, (queries, (outputs, weights))) in queries.zip(outputs).enumerate() {
             let first = block * LANES;
             wide!({
