@@ -180,6 +180,12 @@ impl Forecast {
                 rule.next(&self.history, row.view_mut());
                 // A rule that has just been fitted to a jump can leap anywhere.
                 let leap = row.iter().zip(now).map(|(x, now)| (x - now) * (x - now)).sum::<f64>();
+                // What it expects must be numbers, and near enough that the distance is one.
+                self.known[k] = leap.is_finite();
+                if !self.known[k] {
+                    row.fill(0.0);
+                    continue;
+                }
                 let part = if leap > longest { (longest / leap).sqrt() } else { 1.0 };
                 row.zip_mut_with(&now, |x, &now| *x = (now + part * (*x - now)).clamp(0.0, 1.0));
             }
@@ -392,6 +398,15 @@ mod tests {
             let refused = Forecast::new(shape, settings).unwrap().take_over(kept(&text)).unwrap_err();
             assert_eq!(refused, FieldError::Experience { part });
         }
+        // A huge number makes its rule useless, and no other.
+        let mut huge: serde_json::Value = serde_json::from_str(&text).unwrap();
+        huge["learned"]["memories"][1]["components"]["data"][0] = 1e304.into();
+        other.take_over(serde_json::from_value(huge).unwrap()).unwrap();
+        for frame in frames(10_000) {
+            other.observe(&frame).unwrap();
+            assert!(mean_squared_error(&other.predict(), &frame).is_finite());
+        }
+        assert!(other.rollout(20).iter().flatten().all(|x| (0.0..=1.0).contains(x)));
         // What is of one piece as JSON can still be damaged.
         let damaged = kept(&text.replacen("\"delays\":4", "\"delays\":3", 1));
         assert!(other.take_over(damaged).is_err());

@@ -10,7 +10,7 @@ pub struct Factor(nalgebra::Cholesky<f64, nalgebra::Dyn>);
 
 impl Factor {
     /// The Cholesky factor of `a + ridge * mean(diagonal) I`. Where rounding has made that indefinite the ridge is raised
-    /// tenfold until it is not. O(n^3 / 3).
+    /// tenfold until it is not; the identity where no ridge helps, as entries are no numbers or nearly beyond them. O(n^3 / 3).
     pub fn new(a: &Array2<f64>, ridge: f64) -> Self {
         let n = a.nrows();
         let mean = (a.diag().sum() / n.max(1) as f64).max(f64::MIN_POSITIVE);
@@ -21,6 +21,9 @@ impl Factor {
                 return Self(factor);
             }
             ridge *= 10.0;
+            if !(ridge * mean).is_finite() {
+                return Self(DMatrix::identity(n, n).cholesky().expect("the identity is positive"));
+            }
         }
     }
 
@@ -128,6 +131,10 @@ mod tests {
         assert!((along_rows(many.view(), x) - many.dot(&x)).iter().all(|gap| gap.abs() < 1e-12));
         let singular = Factor::new(&array![[1.0, 1.0], [1.0, 1.0]], 0.0).solve(&array![2.0, 2.0]);
         assert!((singular[0] + singular[1] - 2.0).abs() < 1e-6);
+        for wild in [f64::NAN, f64::INFINITY, f64::MAX] {
+            let answer = Factor::new(&array![[wild, wild], [wild, 1.0]], 0.0).solve(&array![2.0, 3.0]);
+            assert!(answer.iter().all(|x| x.is_finite()), "{wild}: {answer}");
+        }
     }
 
     #[test]
