@@ -131,8 +131,7 @@ fn view(run: &RunFolder, wishes: &Wishes) -> Result<View> {
         figures[2..].sort_by(|a, b| a.mean.total_cmp(&b.mean));
         facts.push(("mean squared error", format!("{:.2e}", figures[0].mean)));
         facts.push(("without attention", format!("{:.2e}", figures[1].mean)));
-        let waiting = look.waiting().map(|frames| format!(", every {frames} frames in the median"));
-        facts.push(("breakdowns", look.events.len().to_string() + &waiting.unwrap_or_default()));
+        facts.push(("breakdowns", look.events.len().to_string() + &look.rhythm()));
         player = Some(play(&look, wishes)?);
     } else {
         facts.push(("state", "training".to_owned()));

@@ -41,6 +41,16 @@ impl Look {
         times.sort_unstable();
         times.get(times.len() / 2).copied()
     }
+
+    /// The same as people read it, behind how many breakdowns there were.
+    pub fn rhythm(&self) -> String {
+        match self.waiting() {
+            None => String::new(),
+            Some(0) => ", most of them beside others in the same frame".into(),
+            Some(1) => ", most of them a frame after another".into(),
+            Some(frames) => format!(", {frames} frames apart in the median"),
+        }
+    }
 }
 
 /// Predicts every frame of the test, which begins with those that only warm the history, and watches the errors.

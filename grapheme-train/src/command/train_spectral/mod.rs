@@ -408,8 +408,7 @@ fn tell_of(cli: &Cli, wishes: &Wishes, scored: &Scored, seconds: Option<f64>, ou
         }
         let breakdowns = look.events.len();
         write!(said, "a prediction {:.2} ms, {breakdowns} breakdowns of stored error", look.milliseconds)?;
-        let waiting = look.waiting().map(|frames| format!(", {frames} frames from one to the next in the median"));
-        writeln!(said, "{}", waiting.unwrap_or_default())?;
+        writeln!(said, "{}", look.rhythm())?;
         if let Some(out) = out {
             let run = shell_word(&out.to_string_lossy());
             writeln!(said, "pictures in {run}: moments.png, animation.png. Next:")?;
