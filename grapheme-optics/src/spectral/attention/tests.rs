@@ -147,6 +147,21 @@ fn buckets_find_what_exact_search_finds() {
 }
 
 #[test]
+fn a_ring_that_does_not_fill_its_lanes_gives_each_place_once() {
+    let settings = WormholeSettings { depth: 5, ..WormholeSettings::default() };
+    let mut wormholes = Wormholes::new(settings, &Stream::new(2)).unwrap();
+    for step in 0..3 {
+        let frame = wormholes.hash(travelling(step));
+        wormholes.enter(step, &frame);
+        wormholes.search(&frame, |_, found| {
+            assert!(found.iter().all(|found| found.distance.is_finite()));
+            let places: std::collections::BTreeSet<_> = found.iter().map(|found| (found.step, found.place)).collect();
+            assert_eq!(places.len(), found.len());
+        });
+    }
+}
+
+#[test]
 fn a_wormhole_leads_only_to_what_was_entered() {
     let mut wormholes = Wormholes::new(WormholeSettings::default(), &Stream::new(2)).unwrap();
     wormholes.search(&wormholes.hash(travelling(0)), |_, found| assert!(found.is_empty()));

@@ -184,6 +184,10 @@ impl Wormholes {
                 found.clear();
                 for _ in 0..links {
                     let (distance, of) = take_least(&mut keys);
+                    // Only what was entered is at a distance: neither the rest of a ring that is not full nor of its lanes.
+                    if !distance.is_finite() {
+                        break;
+                    }
                     let bucket = buckets[(of >> (2 * DEPTH_BITS)) as usize] as usize;
                     let slot = bucket * room + (of as usize & ((1 << DEPTH_BITS) - 1));
                     let Some((step, place)) = self.places[slot] else { break };
