@@ -109,16 +109,26 @@ pub fn ln(x: f64) -> f64 {
 
 /// The largest of `x`, minus infinity if there is none.
 #[inline(always)]
-pub fn max(x: &[f64]) -> f64 {
-    let larger = |a: f64, b: f64| if b > a { b } else { a };
-    let mut highs = [f64::NEG_INFINITY; 8];
+pub fn max<S: Scalar>(x: &[S]) -> S {
+    let larger = |a: S, b: S| if b > a { b } else { a };
+    let mut highs = [S::neg_infinity(); 8];
     let (x, rest) = x.as_chunks::<8>();
     for x in x {
         for k in 0..8 {
             highs[k] = larger(highs[k], x[k]);
         }
     }
-    highs.iter().chain(rest).fold(f64::NEG_INFINITY, |a, &b| larger(a, b))
+    // In halves, as an iterator over them would hold them in memory all along.
+    for half in [4, 2, 1] {
+        for k in 0..half {
+            highs[k] = larger(highs[k], highs[k + half]);
+        }
+    }
+    let mut high = highs[0];
+    for &x in rest {
+        high = larger(high, x);
+    }
+    high
 }
 
 /// `<x, y>` in eight running sums: additions need not wait for each other, and the order is still fixed.
@@ -137,14 +147,24 @@ pub fn dot<S: Scalar>(x: &[S], y: &[S]) -> S {
 /// The sum of `x`, added as in [`dot`].
 #[inline(always)]
 pub fn sum<S: Scalar>(x: &[S]) -> S {
+    sum_of(x, |x| x)
+}
+
+/// The sum of what `f` makes of each number, added as in [`dot`].
+#[inline(always)]
+pub fn sum_of<S: Scalar>(x: &[S], f: impl Fn(S) -> S) -> S {
     let mut sums = [S::zero(); 8];
     let (x, rest) = x.as_chunks::<8>();
     for x in x {
         for k in 0..8 {
-            sums[k] += x[k];
+            sums[k] += f(x[k]);
         }
     }
-    halved(sums) + rest.iter().copied().sum::<S>()
+    let mut of_rest = S::zero();
+    for &x in rest {
+        of_rest += f(x);
+    }
+    halved(sums) + of_rest
 }
 
 /// Eight running sums added up: folded in halves, which leaves them in one register while a loop runs.

@@ -86,7 +86,7 @@ pub(super) fn kernels() -> Vec<Entry> {
                 (log, cache, dlog.clone())
             };
             Kernel::prepared(amount, twice(label), prepare, move |(log, cache, dlog)| {
-                head.backward(cache, log.view(), dlog, &mut gradient)
+                head.backward(cache, &log, dlog, &mut gradient)
             })
         }),
     ]

@@ -27,6 +27,13 @@ pub fn log_sigmoid<S: Scalar>(x: S) -> S {
     x.min(S::zero()) - (-x.abs()).exp().ln_1p()
 }
 
+/// [`log_sigmoid`] of `-x` and of `x`, which share the logarithm.
+#[inline]
+pub fn log_sigmoids<S: Scalar>(x: S) -> (S, S) {
+    let beyond = (-x.abs()).exp().ln_1p();
+    ((-x).min(S::zero()) - beyond, x.min(S::zero()) - beyond)
+}
+
 /// The Gaussian error linear unit in its tanh form (Hendrycks and Gimpel, 2016): the value and the derivative at `x`.
 #[inline(always)]
 pub fn gelu<S: Scalar>(x: S) -> (S, S) {
@@ -54,6 +61,7 @@ mod tests {
         assert!((log_sigmoid(-2.0_f64) + 2.126_928_011_042_972).abs() < 1e-15);
         for x in [-1e4_f32, -100.0, 100.0, 1e4] {
             assert!(sigmoid(x).is_finite() && log_sigmoid(x).is_finite());
+            assert_eq!(log_sigmoids(x), (log_sigmoid(-x), log_sigmoid(x)));
         }
         assert_eq!(log_sigmoid(-1e4_f64), -1e4);
         let (value, slope) = gelu(1.0_f64);

@@ -1,11 +1,10 @@
 //! Gated message passing between nodes at a fixed distance.
 
 use super::{Dropout, Layer, LayerNorm, Linear, NormCache, Pass, ShapeError, row_slices, row_slices_mut, sigmoid};
-use crate::graph::Topology;
 use crate::param_tree;
 use crate::random::Stream;
 use crate::scalar::Scalar;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
+use ndarray::{Array2, s};
 
 /// `y = x + dropout(GLU([before; h; after] W3 + b3) W + b)`, `h = LayerNorm(x)`, `GLU([u; v]) = u * sigmoid(v)`
 /// (gated convolution: Dauphin et al., 2017).
@@ -132,10 +131,36 @@ fn gather<S: Scalar>(h: &Array2<S>, pass: Pass<'_, S>, distance: usize) -> Array
 
 /// The transpose of [`gather`].
 fn gather_backward<S: Scalar>(dz: &Array2<S>, pass: Pass<'_, S>, distance: usize) -> Array2<S> {
-    let d = dz.ncols() / 3;
-    let mut dh = dz.slice(s![.., d..2 * d]).to_owned();
-    add_after(dh.view_mut(), dz.slice(s![.., ..d]), pass, distance);
-    add_before(dh.view_mut(), dz.slice(s![.., 2 * d..]), pass, distance);
+    let (n, d) = (dz.nrows(), dz.ncols() / 3);
+    let topology = pass.topology;
+    let mut dh = Array2::zeros((n, d));
+    let rows = dz.as_slice().expect("gradients are stored in row-major order");
+    let row = |i: usize| rows[i * 3 * d..][..3 * d].split_at(d);
+    crate::wide! {
+        let mut graphs = (0..topology.graphs()).map(|graph| topology.range(graph));
+        let mut range = 0..0;
+        for (i, dh) in row_slices_mut(&mut dh).enumerate() {
+            while i >= range.end {
+                range = graphs.next().expect("every node is in one graph");
+            }
+            dh.copy_from_slice(&row(i).1[..d]);
+            if topology.is_chain() && i + distance < range.end {
+                for (dh, &d) in dh.iter_mut().zip(row(i + distance).0) {
+                    *dh += d;
+                }
+            }
+            if topology.is_chain() && i >= range.start + distance {
+                for (dh, &d) in dh.iter_mut().zip(&row(i - distance).1[d..]) {
+                    *dh += d;
+                }
+            }
+        }
+    }
+    for (place, edge) in topology.incoming().as_slice().iter().enumerate() {
+        let (source, target, weight) = (edge.source as usize, edge.target as usize, pass.weight(place, edge));
+        dh.row_mut(source).scaled_add(weight, &dz.slice(s![target, ..d]));
+        dh.row_mut(target).scaled_add(weight, &dz.slice(s![source, 2 * d..]));
+    }
     dh
 }
 
@@ -148,35 +173,6 @@ fn add_weight_gradient<S: Scalar>(dz: &Array2<S>, z: &Array2<S>, pass: Pass<'_, 
         let (source, target) = (edge.source as usize, edge.target as usize);
         *dweight += dbefore.row(target).dot(&h.row(source)) + dafter.row(source).dot(&h.row(target));
     }
-}
-
-/// Adds to each node's row the rows before it.
-fn add_before<S: Scalar>(mut to: ArrayViewMut2<'_, S>, from: ArrayView2<'_, S>, pass: Pass<'_, S>, distance: usize) {
-    for rows in chain_ranges(pass.topology, distance) {
-        let shifted = rows.start..rows.end - distance;
-        let mut later = to.slice_mut(s![rows.start + distance..rows.end, ..]);
-        later += &from.slice(s![shifted, ..]);
-    }
-    for (place, edge) in pass.topology.incoming().as_slice().iter().enumerate() {
-        to.row_mut(edge.target as usize).scaled_add(pass.weight(place, edge), &from.row(edge.source as usize));
-    }
-}
-
-/// Adds to each node's row the rows after it.
-fn add_after<S: Scalar>(mut to: ArrayViewMut2<'_, S>, from: ArrayView2<'_, S>, pass: Pass<'_, S>, distance: usize) {
-    for rows in chain_ranges(pass.topology, distance) {
-        let mut earlier = to.slice_mut(s![rows.start..rows.end - distance, ..]);
-        earlier += &from.slice(s![rows.start + distance..rows.end, ..]);
-    }
-    for (place, edge) in pass.topology.incoming().as_slice().iter().enumerate() {
-        to.row_mut(edge.source as usize).scaled_add(pass.weight(place, edge), &from.row(edge.target as usize));
-    }
-}
-
-/// The graphs of a chain that are long enough to have nodes at `distance`.
-fn chain_ranges(topology: &Topology, distance: usize) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
-    let graphs = if topology.is_chain() { topology.graphs() } else { 0 };
-    (0..graphs).map(|graph| topology.range(graph)).filter(move |rows| rows.len() > distance)
 }
 
 /// `u * sigmoid(v)` for rows `[u; v]`.

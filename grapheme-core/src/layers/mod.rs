@@ -14,7 +14,7 @@ mod linear;
 mod norm;
 mod recurrent;
 
-pub use activation::{gelu, log_sigmoid, sigmoid, tanh};
+pub use activation::{gelu, log_sigmoid, log_sigmoids, sigmoid, tanh};
 pub use dropout::{Dropout, DropoutKeys};
 pub use embedding::HashedEmbedding;
 pub use gated::{GatedCache, GatedRound};
@@ -275,7 +275,13 @@ pub(crate) fn add_row_sum<S: Scalar>(db: &mut ndarray::Array1<S>, dy: ndarray::A
     let (Some(db), Some(dy)) = (db.as_slice_mut(), dy.to_slice()) else {
         unreachable!("biases and their gradients are stored in row-major order");
     };
-    crate::wide!(dy.chunks_exact(db.len().max(1)).for_each(|row| db.iter_mut().zip(row).for_each(|(db, &d)| *db += d)));
+    crate::wide! {
+        for row in dy.chunks_exact(db.len().max(1)) {
+            for (db, &d) in db.iter_mut().zip(row) {
+                *db += d;
+            }
+        }
+    }
 }
 
 /// The rows of a matrix in row-major order, as slices: what inner loops run over.

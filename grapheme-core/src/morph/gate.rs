@@ -1,7 +1,7 @@
 //! Whether a candidate merges away or stays.
 
 use crate::graph::{EdgeKind, Topology};
-use crate::layers::{Linear, ShapeError, log_sigmoid};
+use crate::layers::{Linear, ShapeError, log_sigmoids};
 use crate::param_tree;
 use crate::random::Stream;
 use crate::scalar::Scalar;
@@ -87,7 +87,7 @@ impl<S: Scalar> Gate<S> {
                     target => q.dot(&key.row(target as usize)),
                 } * scale;
                 let logit = (similarity - self.thresholds[c % slots]) / temperature;
-                (log_sigmoid(-logit), log_sigmoid(logit))
+                log_sigmoids(logit)
             })
             .unzip();
         Ok((Gates { log_stay, log_merge }, GateCache { query, key }))

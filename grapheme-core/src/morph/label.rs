@@ -1,10 +1,11 @@
 //! Which label a candidate carries if it stays.
 
-use crate::layers::{Linear, ShapeError};
+use crate::layers::{Linear, ShapeError, row_slices, row_slices_mut};
 use crate::param_tree;
 use crate::random::Stream;
 use crate::scalar::Scalar;
-use ndarray::{Array2, ArrayView2};
+use crate::vector;
+use ndarray::Array2;
 
 /// `log softmax(x U + u)` over the symbols seen in training targets and, last, `Copy`: the label of the node itself.
 ///
@@ -40,14 +41,20 @@ impl<S: Scalar> LabelHead<S> {
     ) -> Result<(Array2<S>, HeadCache<S>), ShapeError> {
         let mut log_label = self.linear.forward(x.view())?;
         let copy = log_label.ncols() - 1;
-        for (i, mut row) in log_label.rows_mut().into_iter().enumerate() {
+        for (i, row) in row_slices_mut(&mut log_label).enumerate() {
             // With nothing else to say, a node that cannot copy keeps its only outcome.
             if copy > 0 && !can_copy(i) {
                 row[copy] = S::neg_infinity();
             }
-            let largest = row.fold(S::neg_infinity(), |a, &b| a.max(b));
-            let sum = row.fold(S::zero(), |sum, &v| sum + (v - largest).exp());
-            row -= largest + sum.ln();
+        }
+        crate::wide! {
+            for row in row_slices_mut(&mut log_label) {
+                let largest = vector::max(row);
+                let log_sum = largest + vector::sum_of(row, |v| probability(v - largest)).ln();
+                for v in row {
+                    *v -= log_sum;
+                }
+            }
         }
         Ok((log_label, HeadCache { input: x }))
     }
@@ -56,14 +63,25 @@ impl<S: Scalar> LabelHead<S> {
     pub fn backward(
         &self,
         cache: HeadCache<S>,
-        log_label: ArrayView2<'_, S>,
+        log_label: &Array2<S>,
         mut dlog_label: Array2<S>,
         grad: &mut Self,
     ) -> Array2<S> {
-        for (mut row, log_row) in dlog_label.rows_mut().into_iter().zip(log_label.rows()) {
-            let sum = row.sum();
-            ndarray::Zip::from(&mut row).and(&log_row).for_each(|d, &l| *d -= sum * l.exp());
+        crate::wide! {
+            for (row, log_row) in row_slices_mut(&mut dlog_label).zip(row_slices(log_label)) {
+                let sum = vector::sum(row);
+                for (d, &l) in row.iter_mut().zip(log_row) {
+                    *d -= sum * probability(l);
+                }
+            }
         }
         self.linear.backward(cache.input.view(), dlog_label.view(), &mut grad.linear)
     }
+}
+
+/// The exponential of a log probability; 0 where it is nothing beside 1.
+#[inline(always)]
+fn probability<S: Scalar>(log: S) -> S {
+    let p = log.quick_exp();
+    if log < S::lit(-80.0) { S::zero() } else { p }
 }

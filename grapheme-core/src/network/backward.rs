@@ -112,7 +112,7 @@ impl<S: Scalar> GraphTransformNet<S> {
         grad: &mut Self,
     ) -> Seam<S> {
         let Closed { realised, head } = closed;
-        let mut dx = self.head.backward(head, morphed.log_label.view(), upstream.log_label, &mut grad.head);
+        let mut dx = self.head.backward(head, &morphed.log_label, upstream.log_label, &mut grad.head);
         medium.cross(Boundary { index: self.layers() - 2 }, &morphed.topology, &mut dx, record);
         let mut gates = upstream.gates;
         let mut edge_weights = vec![S::zero(); opened.learned_edges()];

@@ -61,7 +61,7 @@ impl<S: Scalar> GraphTransformNet<S> {
             below -= stage.rounds.len() + 1;
         }
         assert_eq!(below, 0, "layer {layer}: the head is the last");
-        self.head.backward(closed.head.clone(), morphed.log_label.view(), dy, &mut grad.head)
+        self.head.backward(closed.head.clone(), &morphed.log_label, dy, &mut grad.head)
     }
 }
 

@@ -75,7 +75,12 @@ impl StructuralLoss {
         let activation = self.node.activation;
         let lattice = Lattice {
             band,
-            matched: |i: usize, j: usize, _| weight(-gates.log_stay[i].widen() + activation * -log_label(i, j).widen()),
+            matched: |i: usize, row: &mut [f64]| {
+                let stay = -gates.log_stay[i].widen();
+                for (to, j) in row.iter_mut().zip(band.range(i)) {
+                    *to = weight(stay + activation * -log_label(i, j).widen());
+                }
+            },
             deleted: |i: usize| weight(-gates.log_merge[i].widen()),
             inserted: |_| f64::NEG_INFINITY,
             may_insert: false,
@@ -86,20 +91,16 @@ impl StructuralLoss {
         }
         let alpha = S::lit(self.alpha);
         answer.value = alpha * S::lit(forward.total / scale);
-        let mut stayed = 0.0;
-        lattice.backward(&forward, |flow| match flow {
-            Flow::Match(i, j, _, p) => {
+        lattice.backward(&forward, |flow| {
+            let Flow::Row { row: i, matched, deleted } = flow else { return };
+            let mut stayed = 0.0;
+            for (j, &p) in band.range(i).zip(matched) {
                 let d = S::lit(p) * alpha;
                 stayed += d.widen();
                 give(i, j, S::lit(-activation * d.widen()));
             }
-            // The last word on a row.
-            Flow::Delete(i, p) => {
-                answer.log_stay[i] = S::lit(-stayed);
-                answer.log_merge[i] = -(S::lit(p) * alpha);
-                stayed = 0.0;
-            }
-            Flow::Insert(..) => {}
+            answer.log_stay[i] = S::lit(-stayed);
+            answer.log_merge[i] = -(S::lit(deleted) * alpha);
         });
         answer
     }

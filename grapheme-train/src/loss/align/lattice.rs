@@ -4,10 +4,15 @@
 //! matches `(+1, +1)`, deletes `(+1, 0)` or inserts `(0, +1)`.
 
 use crate::loss::band::Band;
+use grapheme_core::vector::{self, exp, ln};
+use grapheme_core::wide;
 use std::ops::{Add, Mul, RangeInclusive, Sub};
 
-/// The log weight of each step: of a match by row, column and slot in the band, of a deletion by its row, of an
-/// insertion by its column. Two passes of `O(points)`; one share a point is stored between them, two with insertions.
+/// Points of a row that are merged at once; rows in work are padded to a multiple of it with what comes.
+const LANES: usize = 8;
+
+/// The log weight of each step: of the matches of a row into a slice, of a deletion by its row, of an insertion by its
+/// column. Two passes of `O(points)`; one share a point is stored between them, two with insertions.
 pub(crate) struct Lattice<'a, M, D, I> {
     pub(crate) band: &'a Band,
     pub(crate) matched: M,
@@ -27,72 +32,76 @@ pub(crate) struct Forward<T> {
     insert_share: Vec<T>,
 }
 
-/// The probability that a path takes a step: all of a match and of a deletion, a part of an insertion.
-pub(crate) enum Flow<T> {
-    /// By row, column and slot.
-    Match(usize, usize, usize, T),
-    /// By row.
-    Delete(usize, T),
-    /// By column.
+/// The probability that a path takes a step.
+pub(crate) enum Flow<'a, T> {
+    /// All that become of a row: its matches, in the order of the band, and its deletion.
+    Row { row: usize, matched: &'a [T], deleted: T },
+    /// A part of an insertion, by column.
     Insert(usize, T),
 }
 
 impl<T, M, D, I> Lattice<'_, M, D, I>
 where
     T: Number,
-    M: Fn(usize, usize, usize) -> T,
+    M: Fn(usize, &mut [T]),
     D: Fn(usize) -> T,
     I: Fn(usize) -> T,
 {
     /// Sums over all paths.
     pub(crate) fn forward(&self) -> Forward<T> {
         let n = self.band.rows();
-        let count = (0..=n).map(|r| row_length(&self.points(r))).sum();
-        let width = (0..=n).map(|r| row_length(&self.points(r))).max().unwrap_or(0);
-        let mut match_share = Vec::with_capacity(count);
+        let (count, room) = ((0..=n).map(|r| row_length(&self.points(r))).sum(), self.room());
+        let zero = T::from(0.0);
+        let mut match_share = Vec::with_capacity(count + LANES);
         let mut insert_share = Vec::with_capacity(if self.may_insert { count } else { 0 });
-        let mut above = Vec::with_capacity(width);
-        let mut here = Vec::with_capacity(width);
-        here.push(T::from(0.0));
-        match_share.push(T::from(0.0));
-        self.extend_by_insertions(self.points(0), &mut here, &mut match_share, &mut insert_share);
+        let [mut above, mut here, mut matched] = [(); 3].map(|()| vec![zero; room]);
+        match_share.push(zero);
+        self.extend_by_insertions(0, 1, &mut here, &mut match_share, &mut insert_share);
         for r in 1..=n {
             std::mem::swap(&mut above, &mut here);
-            here.clear();
             let skipped = self.points(r).start() - self.points(r - 1).start();
-            let slots = self.band.slots(r - 1);
-            let sources = &above[skipped..=skipped + slots.len()];
+            let width = self.band.range(r - 1).len();
+            let padded = width.next_multiple_of(LANES);
+            (self.matched)(r - 1, &mut matched[..width]);
             let delete = (self.deleted)(r - 1);
-            here.push(sources[0] + delete);
-            match_share.push(T::from(0.0));
-            for ((slot, j), pair) in slots.zip(self.band.range(r - 1)).zip(sources.windows(2)) {
-                let (weight, share) = T::merge(pair[0] + (self.matched)(r - 1, j, slot), pair[1] + delete);
-                here.push(weight);
-                match_share.push(share);
-            }
-            self.extend_by_insertions(self.points(r), &mut here, &mut match_share, &mut insert_share);
+            here[0] = above[skipped] + delete;
+            match_share.push(zero);
+            let first = match_share.len();
+            match_share.resize(first + padded, zero);
+            let share = &mut match_share[first..];
+            merge_row(&above[skipped..][..padded + 1], &matched[..padded], delete, &mut here[1..=padded], share);
+            match_share.truncate(first + width);
+            self.extend_by_insertions(r, width + 1, &mut here, &mut match_share, &mut insert_share);
         }
-        Forward { total: here[here.len() - 1], match_share, insert_share }
+        Forward { total: here[row_length(&self.points(n)) - 1], match_share, insert_share }
     }
 
     /// The columns of lattice row `r`: those that the matrix row above ends at and the one below begins at.
+    #[inline]
     fn points(&self, r: usize) -> RangeInclusive<usize> {
         let first = if r == 0 { 0 } else { self.band.range(r - 1).start };
         let last = if r == self.band.rows() { self.band.columns() } else { self.band.range(r).end };
         first..=last
     }
 
-    /// Lets the points of a row, so far reached from the row above, be reached by insertions as well.
+    /// Room for the points of any row with the padding of the row that begins or ends in it.
+    fn room(&self) -> usize {
+        (0..=self.band.rows()).map(|r| row_length(&self.points(r))).max().unwrap_or(0) + LANES
+    }
+
+    /// Lets the points of a row, so many of which are reached from the row above, be reached by insertions as well.
     fn extend_by_insertions(
         &self,
-        points: RangeInclusive<usize>,
-        here: &mut Vec<T>,
+        r: usize,
+        reached: usize,
+        here: &mut [T],
         match_share: &mut Vec<T>,
         insert_share: &mut Vec<T>,
     ) {
-        let unreached = row_length(&points) - here.len();
-        here.extend(std::iter::repeat_n(T::from(f64::NEG_INFINITY), unreached));
-        match_share.extend(std::iter::repeat_n(T::from(0.0), unreached));
+        let points = self.points(r);
+        let length = row_length(&points);
+        here[reached..length].fill(T::from(f64::NEG_INFINITY));
+        match_share.extend(std::iter::repeat_n(T::from(0.0), length - reached));
         if !self.may_insert {
             return;
         }
@@ -105,12 +114,11 @@ where
     }
 
     /// Tells `visit` the probability of every step, row after row from the last to the first.
-    pub(crate) fn backward(&self, forward: &Forward<T>, mut visit: impl FnMut(Flow<T>)) {
+    pub(crate) fn backward(&self, forward: &Forward<T>, mut visit: impl FnMut(Flow<'_, T>)) {
         let n = self.band.rows();
-        let one = T::from(1.0);
+        let (zero, one) = (T::from(0.0), T::from(1.0));
         let mut end = forward.match_share.len();
-        let mut below = Vec::new();
-        let mut here = vec![T::from(0.0); row_length(&self.points(n))];
+        let [mut below, mut here, mut matched] = [(); 3].map(|()| vec![zero; self.room()]);
         here[row_length(&self.points(n)) - 1] = one;
         for r in (0..=n).rev() {
             let points = self.points(r);
@@ -130,25 +138,47 @@ where
             }
             std::mem::swap(&mut below, &mut here);
             let above = self.points(r - 1);
-            here.clear();
-            here.resize(row_length(&above), T::from(0.0));
             let skipped = points.start() - above.start();
-            let slots = self.band.slots(r - 1);
-            let mut deleted = below[0];
-            here[skipped] = below[0];
-            for (k, (slot, j)) in (1..).zip(slots.zip(self.band.range(r - 1))) {
-                let matched = below[k] * forward.match_share[row.start + k];
-                let delete = below[k] * (one - forward.match_share[row.start + k]);
-                here[skipped + k - 1] = here[skipped + k - 1] + matched;
-                here[skipped + k] = delete;
-                deleted = deleted + delete;
-                visit(Flow::Match(r - 1, j, slot, matched));
-            }
-            visit(Flow::Delete(r - 1, deleted));
+            let width = self.band.range(r - 1).len();
+            here[..row_length(&above)].fill(zero);
+            let shares = &forward.match_share[row.start + 1..][..width];
+            let deleted =
+                split_row(&below[..=width], shares, &mut matched[..width], &mut here[skipped..=skipped + width]);
+            visit(Flow::Row { row: r - 1, matched: &matched[..width], deleted });
         }
     }
 }
 
+/// Of the row `above`, which begins with the point before the first match, to the next: each point by its match and by the deletion of
+/// the row, and the share of the match.
+fn merge_row<T: Number>(above: &[T], matched: &[T], delete: T, here: &mut [T], share: &mut [T]) {
+    let points = above.iter().zip(&above[1..]).zip(matched).zip(here.iter_mut().zip(share));
+    wide!({
+        for (((&before, &beside), &matched), (here, share)) in points {
+            (*here, *share) = T::merge_lane(before + matched, beside + delete);
+        }
+    });
+}
+
+/// Parts what flows into the points of a row: into its matches and, `here`, into the points above. Returns what deletes the row.
+fn split_row<T: Number>(below: &[T], share: &[T], matched: &mut [T], here: &mut [T]) -> T {
+    let one = T::from(1.0);
+    wide!({
+        here[0] = below[0];
+        let (_, flows) = below.split_first().expect("a point before the first match");
+        for (((matched, here), &flow), &share) in matched.iter_mut().zip(&mut here[1..]).zip(flows).zip(share) {
+            *matched = flow * share;
+            *here = flow * (one - share);
+        }
+        let deleted = T::sum(here);
+        for (here, &matched) in here.iter_mut().zip(&*matched) {
+            *here = *here + matched;
+        }
+        deleted
+    })
+}
+
+#[inline]
 fn row_length(points: &RangeInclusive<usize>) -> usize {
     points.end() + 1 - points.start()
 }
@@ -159,6 +189,12 @@ pub(crate) trait Number:
 {
     /// `log(exp a + exp b)`, and the share of `a` in it.
     fn merge(a: Self, b: Self) -> (Self, Self);
+
+    /// The same within some units of the last place, for loops that merge many pairs at once: one alone is slower.
+    fn merge_lane(a: Self, b: Self) -> (Self, Self);
+
+    /// The sum of all.
+    fn sum(x: &[Self]) -> Self;
 }
 
 impl Number for f64 {
@@ -171,6 +207,20 @@ impl Number for f64 {
         let odds = (-(a - b).abs()).exp();
         let share = 1.0 / (1.0 + odds);
         (high + (1.0 + odds).ln(), if a >= b { share } else { odds * share })
+    }
+
+    #[inline(always)]
+    fn merge_lane(a: f64, b: f64) -> (f64, f64) {
+        let high = if a >= b { a } else { b };
+        // Where neither is reached, their difference is no number.
+        let odds = exp(if high == f64::NEG_INFINITY { 0.0 } else { -(a - b).abs() });
+        let share = 1.0 / (1.0 + odds);
+        (high + ln(1.0 + odds), if a >= b { share } else { odds * share })
+    }
+
+    #[inline(always)]
+    fn sum(x: &[f64]) -> f64 {
+        vector::sum(x)
     }
 }
 
@@ -208,13 +258,30 @@ impl Mul for Dual {
     }
 }
 
-impl Number for Dual {
-    fn merge(a: Self, b: Self) -> (Self, Self) {
-        let (value, share) = f64::merge(a.value, b.value);
+impl Dual {
+    /// The derivative of a merger, whatever made it.
+    #[inline(always)]
+    fn merged(a: Self, b: Self, (value, share): (f64, f64)) -> (Self, Self) {
         let difference = a.tangent - b.tangent;
         (
             Self { value, tangent: b.tangent + share * difference },
             Self { value: share, tangent: share * (1.0 - share) * difference },
         )
+    }
+}
+
+impl Number for Dual {
+    fn merge(a: Self, b: Self) -> (Self, Self) {
+        Self::merged(a, b, f64::merge(a.value, b.value))
+    }
+
+    #[inline(always)]
+    fn merge_lane(a: Self, b: Self) -> (Self, Self) {
+        Self::merged(a, b, f64::merge_lane(a.value, b.value))
+    }
+
+    #[inline(always)]
+    fn sum(x: &[Self]) -> Self {
+        x.iter().fold(Self::from(0.0), |sum, &x| sum + x)
     }
 }

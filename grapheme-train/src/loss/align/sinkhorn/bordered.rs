@@ -31,13 +31,20 @@ impl Bordered {
     pub(super) fn new<S: Scalar>(problem: &Problem<S>) -> Self {
         let band = Arc::clone(problem.cost().band());
         let (n, m) = (band.rows(), band.columns());
-        let mut cost = Kept::with_capacity(band.entries() + n + m + 1);
-        for i in 0..n {
-            cost.extend(problem.cost().row(i).iter().map(|c| c.widen()));
-            cost.push(problem.deletion()[i].widen());
-        }
-        cost.extend(problem.insertion().iter().map(|c| c.widen()));
-        cost.push(0.0);
+        let mut cost = Kept::unset(band.entries() + n + m + 1);
+        wide!({
+            let mut rest = &mut cost[..];
+            for i in 0..=n {
+                let from = if i < n { problem.cost().row(i) } else { problem.insertion() };
+                let (row, last);
+                (row, rest) = rest.split_at_mut(from.len());
+                (last, rest) = rest.split_first_mut().expect("a dummy in every row");
+                for (to, c) in row.iter_mut().zip(from) {
+                    *to = c.widen();
+                }
+                *last = problem.deletion().get(i).map_or(0.0, |c| c.widen());
+            }
+        });
         let mut row_mass = Kept::with_capacity(n + 1);
         row_mass.extend(problem.mass().iter().map(|a| a.widen()));
         let predicted: f64 = row_mass.iter().sum();
@@ -231,7 +238,7 @@ impl Bordered {
 
     /// `P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon)`.
     pub(super) fn plan(&self, epsilon: f64, potentials: &Potentials) -> Kept<f64> {
-        let mut plan = Kept::zeros(self.cost.len());
+        let mut plan = Kept::unset(self.cost.len());
         wide!({
             for i in 0..self.rows() {
                 let row = &mut plan[self.slots(i)];
@@ -332,12 +339,18 @@ impl Bordered {
         last_row: &mut [S],
     ) {
         let n = self.band.rows();
-        for i in 0..n {
-            let row = &matrix[self.slots(i)];
-            inner.row_mut(i).iter_mut().zip(row).for_each(|(to, &from)| *to = S::lit(from));
-            last_column[i] = S::lit(row[row.len() - 1]);
-        }
-        last_row.iter_mut().zip(&matrix[self.slots(n)]).for_each(|(to, &from)| *to = S::lit(from));
+        wide!({
+            for (i, last) in last_column.iter_mut().enumerate() {
+                let row = &matrix[self.slots(i)];
+                for (to, &from) in inner.row_mut(i).iter_mut().zip(row) {
+                    *to = S::lit(from);
+                }
+                *last = S::lit(row[row.len() - 1]);
+            }
+            for (to, &from) in last_row.iter_mut().zip(&matrix[self.slots(n)]) {
+                *to = S::lit(from);
+            }
+        });
     }
 }
 

@@ -42,12 +42,26 @@ keep!(f64);
 pub(super) struct Kept<T: Keep>(Vec<T>);
 
 impl<T: Keep> Kept<T> {
-    /// Empty, with room for so many.
-    pub(super) fn with_capacity(length: usize) -> Self {
+    /// As it was left, with room for so many.
+    fn taken(length: usize) -> Self {
         let room = length.next_power_of_two();
         let class = room.trailing_zeros() as usize;
         let taken = T::shelf(|shelf| shelf.get_mut(class).and_then(Vec::pop));
         Self(taken.flatten().unwrap_or_else(|| Vec::with_capacity(room)))
+    }
+
+    /// Empty, with room for so many.
+    pub(super) fn with_capacity(length: usize) -> Self {
+        let mut kept = Self::taken(length);
+        kept.clear();
+        kept
+    }
+
+    /// So many numbers that are still to be set: until then they are any.
+    pub(super) fn unset(length: usize) -> Self {
+        let mut kept = Self::taken(length);
+        kept.resize(length, T::zero());
+        kept
     }
 
     pub(super) fn filled(length: usize, value: T) -> Self {
@@ -110,8 +124,7 @@ impl<'a, T: Keep> IntoIterator for &'a mut Kept<T> {
 
 impl<T: Keep> Drop for Kept<T> {
     fn drop(&mut self) {
-        let mut vector = std::mem::take(&mut self.0);
-        vector.clear();
+        let vector = std::mem::take(&mut self.0);
         let Some(class) = vector.capacity().checked_ilog2() else { return };
         T::shelf(|shelf| {
             if let Some(kept) = shelf.get_mut(class as usize).filter(|kept| kept.len() < MOST) {
@@ -133,6 +146,8 @@ mod tests {
         let second = Kept::<f64>::zeros(90);
         assert_eq!(second.as_ptr(), at);
         assert!(second.len() == 90 && second.iter().all(|&x| x == 0.0));
+        drop(second);
+        assert_eq!((Kept::<f64>::unset(120).len(), Kept::<f64>::with_capacity(100).len()), (120, 0));
         // What is large is given back, and no more are kept than a few.
         drop(Kept::<f32>::zeros(1 << CLASSES));
         drop((0..2 * MOST).map(|_| Kept::<f32>::zeros(3)).collect::<Vec<_>>());

@@ -26,7 +26,7 @@ const COARSE_ABOVE: f64 = 1e-5;
 /// A kernel of no more entries is at hand at once in `f64` too, and one in `f32` before it would only be made for nothing.
 const FEW: usize = 1024;
 /// Rows whose share of the columns is added up before it goes into sums in `f64`.
-const TOGETHER: usize = 16;
+const TOGETHER: usize = 32;
 /// The same for the entries of a row, in registers.
 const STRETCH: usize = 1024;
 /// Rows over the same columns that are multiplied at once.
@@ -53,13 +53,18 @@ macro_rules! products {
                 }
                 all.iter_mut().zip(sums).for_each(|(all, sum)| V::$registers_mut(all).0[k] = sum);
             }
-            all.map(|all| {
+            // A closure for each row would be a function of its own, and in the smallest registers.
+            let mut found = [0.0; R];
+            for (found, all) in found.iter_mut().zip(&all) {
                 let mut eight = [0.0; 8];
                 for sums in all.as_chunks::<8>().0 {
-                    eight.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
+                    for (to, sum) in eight.iter_mut().zip(sums) {
+                        *to += sum;
+                    }
                 }
-                vector::halved(eight)
-            })
+                *found = vector::halved(eight);
+            }
+            found
         }
 
         #[inline(always)]
@@ -135,8 +140,9 @@ struct Aligned<E: Keep> {
 impl<E: Entry> Aligned<E> {
     const LINE: usize = 64;
 
-    fn zeros(length: usize) -> Self {
-        let values: Kept<E> = Kept::zeros(length + Self::LINE / size_of::<E>());
+    /// Of numbers that nobody has set.
+    fn unset(length: usize) -> Self {
+        let values: Kept<E> = Kept::unset(length + Self::LINE / size_of::<E>());
         let start = values.as_ptr().align_offset(Self::LINE).min(values.len() - length);
         Self { values, start }
     }
@@ -190,11 +196,11 @@ impl<E: Entry> Kernel<E> {
             reach,
             columns: Kept::zeros(columns),
             high: Kept::zeros(rows.next_multiple_of(f64::WIDTH)),
-            entries: Aligned::zeros((0..rows).map(padded).sum()),
+            entries: Aligned::unset((0..rows).map(padded).sum()),
             dummy: Kept::zeros(rows),
             exponents: Kept::zeros(reach),
-            x: Aligned::zeros(reach),
-            near: Aligned::zeros(reach + E::WIDTH),
+            x: Aligned::unset(reach),
+            near: Aligned::unset(reach + E::WIDTH),
         }
     }
 
@@ -243,9 +249,14 @@ impl<E: Entry> Kernel<E> {
         let inverse = 1.0 / epsilon;
         scales.clear();
         scales.extend(columns.iter().zip(&self.columns).map(|(g, start)| (g - start) * inverse));
-        let near = scales.iter().all(|x| x.abs() <= E::FARTHEST);
         scales.resize(self.reach, 0.0);
-        wide!(scales.iter_mut().for_each(|x| *x = exp(*x)));
+        let mut near = true;
+        wide!({
+            for x in scales.iter_mut() {
+                near &= x.abs() <= E::FARTHEST;
+                *x = exp(*x);
+            }
+        });
         scales[columns.len()..].fill(0.0);
         near
     }
@@ -263,7 +274,7 @@ impl<E: Entry> Kernel<E> {
         }
         scales.iter_mut().zip(&bordered.column_mass).for_each(|(s, mass)| *s *= mass);
         let (inverse, last) = (1.0 / epsilon, bordered.columns() - 1);
-        let mut plan = Kept::zeros(bordered.cost.len());
+        let mut plan = Kept::unset(bordered.cost.len());
         wide!({
             let mut rest = &self.entries[..];
             for (i, (f, high)) in potentials.rows.iter().zip(&self.high).enumerate() {
@@ -465,15 +476,17 @@ fn sweep<E: Entry>(
         for ((row_sum, before), high) in row_sums.iter_mut().zip(before.iter_mut()).zip(&kernel.high) {
             // Only a row without mass has no sum; any potential will do.
             let log_sum = if *row_sum > 0.0 { high + ln(*row_sum) } else { 0.0 };
-            *before = (exp(*before * inverse + log_sum) - 1.0).abs();
+            *before = (E::lit(*before * inverse + log_sum).entry().widen() - 1.0).abs();
             *row_sum = log_sum;
         }
         for (f, log_sum) in potentials.rows.iter_mut().zip(&*row_sums) {
             *f = -epsilon * log_sum;
         }
-        for sum in &sums[..bordered.columns()] {
-            all_trusted &= E::TRUSTED.contains(sum);
+        let mut trusted = true;
+        for &sum in &sums[..bordered.columns()] {
+            trusted &= (sum >= E::TRUSTED.start) & (sum < E::TRUSTED.end);
         }
+        all_trusted = trusted;
         for (scale, &sum) in scales.iter_mut().zip(&*sums) {
             *scale = ln(sum);
         }
