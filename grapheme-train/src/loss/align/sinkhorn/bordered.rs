@@ -1,7 +1,7 @@
 //! The transport problem with its dummy row and column, in `f64`.
 
 use super::kept::Kept;
-use super::{Potentials, Problem};
+use super::{Alignment, Potentials, Problem};
 use crate::loss::band::{Band, Banded};
 use grapheme_core::Scalar;
 use grapheme_core::vector::{self, exp};
@@ -23,6 +23,8 @@ pub(super) struct Bordered {
     log_row_mass: Kept<f64>,
     log_column_mass: Kept<f64>,
     pub(super) total: f64,
+    /// Whether no cost is infinite.
+    is_finite: bool,
     /// Whether the problem is in `f64` itself.
     pub(super) is_double: bool,
 }
@@ -32,7 +34,8 @@ impl Bordered {
         let band = Arc::clone(problem.cost().band());
         let (n, m) = (band.rows(), band.columns());
         let mut cost = Kept::unset(band.entries() + n + m + 1);
-        wide!({
+        let is_finite = wide!({
+            let mut is_finite = true;
             let mut rest = &mut cost[..];
             for i in 0..=n {
                 let from = if i < n { problem.cost().row(i) } else { problem.insertion() };
@@ -41,9 +44,12 @@ impl Bordered {
                 (last, rest) = rest.split_first_mut().expect("a dummy in every row");
                 for (to, c) in row.iter_mut().zip(from) {
                     *to = c.widen();
+                    is_finite &= *to < f64::INFINITY;
                 }
                 *last = problem.deletion().get(i).map_or(0.0, |c| c.widen());
+                is_finite &= *last < f64::INFINITY;
             }
+            is_finite
         });
         let mut row_mass = Kept::with_capacity(n + 1);
         row_mass.extend(problem.mass().iter().map(|a| a.widen()));
@@ -54,7 +60,7 @@ impl Bordered {
         let log = |masses: &[f64]| masses.iter().map(|mass| mass.ln()).collect();
         let (log_row_mass, log_column_mass) = (log(&row_mass), log(&column_mass));
         let (total, is_double) = (predicted + m as f64, size_of::<S>() == size_of::<f64>());
-        Self { band, cost, log_row_mass, log_column_mass, total, is_double, row_mass, column_mass }
+        Self { band, cost, log_row_mass, log_column_mass, total, is_finite, is_double, row_mass, column_mass }
     }
 
     /// The number of rows with the dummy, `n + 1`.
@@ -102,7 +108,7 @@ impl Bordered {
     /// Whether it is certain that there is no plan. `tolerance` is the share of all mass that may be misplaced.
     pub(super) fn is_infeasible(&self, tolerance: f64) -> bool {
         // Where every cost is finite, every mass finds a place.
-        if wide!(self.cost.iter().fold(true, |all, &c| all & (c < f64::INFINITY))) {
+        if self.is_finite {
             return false;
         }
         let (n, m) = (self.band.rows(), self.band.columns());
@@ -241,46 +247,29 @@ impl Bordered {
         let mut plan = Kept::unset(self.cost.len());
         wide!({
             for i in 0..self.rows() {
-                let row = &mut plan[self.slots(i)];
-                self.row_exponents(i, epsilon, &potentials.columns, row);
-                let log_row = self.log_row_mass[i] + potentials.rows[i] / epsilon;
-                row.iter_mut().for_each(|x| *x = exp(*x + log_row));
+                self.plan_row(i, epsilon, potentials, &mut plan[self.slots(i)]);
             }
         });
         plan
     }
 
-    /// The share of mass by which the sums of rows and columns of `plan` miss their masses.
-    pub(super) fn residual(&self, plan: &[f64]) -> f64 {
-        let mut misplaced = 0.0;
-        let mut sums = Kept::zeros(self.columns());
-        wide!({
-            for i in 0..self.rows() {
-                let row = &plan[self.slots(i)];
-                misplaced += (vector::sum(row) - self.row_mass[i]).abs();
-                self.scatter(i, row, 1.0, &mut sums);
-            }
-        });
-        misplaced += sums.iter().zip(&self.column_mass).map(|(sum, mass)| (sum - mass).abs()).sum::<f64>();
-        if self.total > 0.0 { misplaced / self.total } else { 0.0 }
-    }
-
-    /// `<C, P>`, where a cost is finite.
-    pub(super) fn transport_cost(&self, plan: &[f64]) -> f64 {
-        let sum = dot(plan, &self.cost);
-        if sum.is_finite() {
-            return sum;
+    /// Row `i` of the [`plan`](Self::plan).
+    #[inline(always)]
+    pub(super) fn plan_row(&self, i: usize, epsilon: f64, potentials: &Potentials, row: &mut [f64]) {
+        self.row_exponents(i, epsilon, &potentials.columns, row);
+        let log_row = self.log_row_mass[i] + potentials.rows[i] / epsilon;
+        for x in row {
+            *x = exp(*x + log_row);
         }
-        plan.iter().zip(&self.cost).filter(|(_, c)| c.is_finite()).map(|(p, c)| p * c).sum()
     }
 
-    /// `<a, f> + <b, g> + epsilon (T log T + T - sum P)`: with `1 / T` taken into the potentials, the dual of the
+    /// `<a, f> + <b, g> + epsilon (T log T + T - sum P)` by the sum of a plan: with `1 / T` taken into the potentials, the dual of the
     /// regularised problem.
-    pub(super) fn dual_value(&self, epsilon: f64, potentials: &Potentials, plan: &[f64]) -> f64 {
+    pub(super) fn dual_value(&self, epsilon: f64, potentials: &Potentials, sum: f64) -> f64 {
         let entropy = if self.total > 0.0 { self.total * self.total.ln() } else { 0.0 };
         dot(&self.row_mass, &potentials.rows)
             + dot(&self.column_mass, &potentials.columns)
-            + epsilon * (entropy + self.total - plan.iter().sum::<f64>())
+            + epsilon * (entropy + self.total - sum)
     }
 
     /// The log of `T`; 0 where there is no mass.
@@ -338,19 +327,82 @@ impl Bordered {
         last_column: &mut [S],
         last_row: &mut [S],
     ) {
-        let n = self.band.rows();
         wide!({
-            for (i, last) in last_column.iter_mut().enumerate() {
-                let row = &matrix[self.slots(i)];
-                for (to, &from) in inner.row_mut(i).iter_mut().zip(row) {
-                    *to = S::lit(from);
-                }
-                *last = S::lit(row[row.len() - 1]);
-            }
-            for (to, &from) in last_row.iter_mut().zip(&matrix[self.slots(n)]) {
-                *to = S::lit(from);
+            for i in 0..self.rows() {
+                self.split_row(i, &matrix[self.slots(i)], inner, last_column, last_row);
             }
         });
+    }
+
+    /// The same for row `i`.
+    #[inline(always)]
+    fn split_row<S: Scalar>(
+        &self,
+        i: usize,
+        row: &[f64],
+        inner: &mut Banded<S>,
+        last_column: &mut [S],
+        last_row: &mut [S],
+    ) {
+        let to = match last_column.get_mut(i) {
+            Some(last) => {
+                *last = S::lit(row[row.len() - 1]);
+                inner.row_mut(i)
+            }
+            None => last_row,
+        };
+        for (to, &from) in to.iter_mut().zip(row) {
+            *to = S::lit(from);
+        }
+    }
+}
+
+/// Takes a plan some rows at a time, as a large one is not in the cache a second time: into an alignment, and into sums.
+pub(super) struct Delivery<'a, S> {
+    pub(super) bordered: &'a Bordered,
+    alignment: &'a mut Alignment<S>,
+    /// The sum of all that was taken.
+    pub(super) total: f64,
+    /// `<C, P>`, where a cost is finite.
+    pub(super) cost: f64,
+    misplaced: f64,
+    columns: Kept<f64>,
+}
+
+impl<'a, S: Scalar> Delivery<'a, S> {
+    pub(super) fn new(bordered: &'a Bordered, alignment: &'a mut Alignment<S>) -> Self {
+        let columns = Kept::zeros(bordered.columns());
+        Self { bordered, alignment, total: 0.0, cost: 0.0, misplaced: 0.0, columns }
+    }
+
+    /// The entries of some rows of the plan. Each comes once.
+    #[inline(always)]
+    pub(super) fn take(&mut self, rows: Range<usize>, plan: &[f64]) {
+        let Self { bordered, alignment, total, cost, misplaced, columns } = self;
+        let start = bordered.slots(rows.start).start;
+        let costs = &bordered.cost[start..][..plan.len()];
+        *cost += if bordered.is_finite {
+            vector::dot(plan, costs)
+        } else {
+            plan.iter().zip(costs).filter(|(_, c)| c.is_finite()).map(|(p, c)| p * c).sum()
+        };
+        for i in rows {
+            let slots = bordered.slots(i);
+            let row = &plan[slots.start - start..slots.end - start];
+            let sum = vector::sum(row);
+            *total += sum;
+            *misplaced += (sum - bordered.row_mass[i]).abs();
+            bordered.scatter(i, row, 1.0, columns);
+            bordered.split_row(i, row, &mut alignment.plan, &mut alignment.deleted, &mut alignment.inserted);
+        }
+    }
+
+    /// The share of mass by which the sums of rows and columns of the plan miss their masses.
+    pub(super) fn residual(&self) -> f64 {
+        let Self { bordered, misplaced, columns, .. } = self;
+        let misses = columns.iter().zip(&bordered.column_mass).map(|(sum, mass)| (sum - mass).abs());
+        let misplaced = misplaced + misses.sum::<f64>();
+        if bordered.total > 0.0 { misplaced / bordered.total } else { 0.0 }
     }
 }
 

@@ -21,7 +21,7 @@ mod schur;
 mod unrolled;
 
 use super::{Aligner, Alignment, Monotone, Problem, ProblemGradient, SettingError, Status, Upstream};
-use bordered::Bordered;
+use bordered::{Bordered, Delivery};
 use grapheme_core::Scalar;
 use kept::Kept;
 use scaling::Sweeper;
@@ -163,14 +163,7 @@ impl Sinkhorn {
         annealed.max(self.epsilon)
     }
 
-    /// Runs the iterations. Returns their number, the potentials that they end with, and the plan of these.
-    fn solve(&self, bordered: &Bordered) -> (usize, Potentials, Kept<f64>) {
-        let mut sweeper = Sweeper::new(bordered);
-        let (iterations, potentials) = self.iterate(bordered, &mut sweeper);
-        let plan = sweeper.plan(self.epsilon, &potentials);
-        (iterations, potentials, plan)
-    }
-
+    /// Runs the iterations. Returns their number and the potentials that they end with.
     fn iterate(&self, bordered: &Bordered, sweeper: &mut Sweeper) -> (usize, Potentials) {
         let is_unrolled = self.differentiation == Differentiation::Unrolled;
         let mut potentials = bordered.zero_potentials();
@@ -242,14 +235,17 @@ impl<S: Scalar> Aligner<S> for Sinkhorn {
             return Alignment::none(problem, Status::Infeasible);
         }
         let mut alignment = Alignment::none(problem, Status::Converged);
-        let (iterations, potentials, plan) = self.solve(&bordered);
+        let mut sweeper = Sweeper::new(&bordered);
+        let (iterations, potentials) = self.iterate(&bordered, &mut sweeper);
+        let mut delivery = Delivery::new(&bordered, &mut alignment);
+        sweeper.deliver(self.epsilon, &potentials, &mut delivery);
         let value = match self.value {
-            Value::TransportCost => bordered.transport_cost(&plan),
-            Value::Regularised => bordered.dual_value(self.epsilon, &potentials, &plan),
+            Value::TransportCost => delivery.cost,
+            Value::Regularised => bordered.dual_value(self.epsilon, &potentials, delivery.total),
         };
-        bordered.split(&plan, &mut alignment.plan, &mut alignment.deleted, &mut alignment.inserted);
+        let residual = delivery.residual();
         alignment.value = S::lit(value);
-        alignment.residual = bordered.residual(&plan);
+        alignment.residual = residual;
         alignment.iterations = iterations;
         alignment.potentials = Some(potentials);
         if alignment.residual > self.tolerance {

@@ -11,7 +11,7 @@
 //! problems, SIAM J. Sci. Comput. 2019).
 
 use super::Potentials;
-use super::bordered::Bordered;
+use super::bordered::{Bordered, Delivery};
 use super::kept::{Keep, Kept};
 use grapheme_core::Scalar;
 use grapheme_core::product::product;
@@ -214,29 +214,40 @@ impl<E: Entry> Kernel<E> {
         let counts = bordered.column_mass[last] > 0.0;
         wide!({
             let mut rest = &mut entries[..];
-            for (i, (high, dummy)) in high.iter_mut().zip(&mut *dummy).enumerate() {
-                let (range, cost) = (bordered.range(i), &bordered.cost[bordered.slots(i)]);
-                let row;
-                (row, rest) = rest.split_at_mut(range.len().next_multiple_of(E::WIDTH));
-                let exponents = &mut exponents[..row.len()];
-                for ((x, g), c) in exponents.iter_mut().zip(&columns[range.clone()]).zip(cost) {
-                    *x = (g - c) * inverse;
+            for block in bordered.blocks(TOGETHER) {
+                let length = block.clone().map(|i| bordered.range(i).len().next_multiple_of(E::WIDTH)).sum();
+                let of_block;
+                (of_block, rest) = rest.split_at_mut(length);
+                let mut of_rows = &mut *of_block;
+                for i in block {
+                    let (range, cost) = (bordered.range(i), &bordered.cost[bordered.slots(i)]);
+                    let row;
+                    (row, of_rows) = of_rows.split_at_mut(range.len().next_multiple_of(E::WIDTH));
+                    let (high, dummy) = (&mut high[i], &mut dummy[i]);
+                    let exponents = &mut exponents[..row.len()];
+                    for ((x, g), c) in exponents.iter_mut().zip(&columns[range.clone()]).zip(cost) {
+                        *x = (g - c) * inverse;
+                    }
+                    exponents[range.len()..].fill(f64::NEG_INFINITY);
+                    *dummy = (columns[last] - cost[range.len()]) * inverse;
+                    *high = vector::max(exponents);
+                    if counts && *dummy > *high {
+                        *high = *dummy;
+                    }
+                    let subtracted = if *high > f64::NEG_INFINITY { *high } else { 0.0 };
+                    *dummy -= subtracted;
+                    for (w, &x) in row.iter_mut().zip(&*exponents) {
+                        *w = E::lit(x - subtracted);
+                    }
                 }
-                exponents[range.len()..].fill(f64::NEG_INFINITY);
-                *dummy = (columns[last] - cost[range.len()]) * inverse;
-                *high = vector::max(exponents);
-                if counts && *dummy > *high {
-                    *high = *dummy;
-                }
-                let subtracted = if *high > f64::NEG_INFINITY { *high } else { 0.0 };
-                *dummy -= subtracted;
-                for (w, &x) in row.iter_mut().zip(&*exponents) {
-                    *w = E::lit(x - subtracted);
+                // All of some rows at once, in the registers of their own type.
+                for w in of_block {
+                    *w = w.entry();
                 }
             }
-            // All at once, in the registers of their own type.
-            entries.iter_mut().for_each(|w| *w = w.entry());
-            dummy.iter_mut().for_each(|x| *x = exp(*x));
+            for x in dummy.iter_mut() {
+                *x = exp(*x);
+            }
         });
     }
 
@@ -261,35 +272,41 @@ impl<E: Entry> Kernel<E> {
         near
     }
 
-    /// [`Bordered::plan`] by a multiplication for each entry in place of an exponential, where the kernel reaches.
-    fn plan(
+    /// [`Bordered::plan`] by a multiplication for each entry in place of an exponential, where the kernel reaches; else false, and nothing.
+    fn deliver<S: Scalar>(
         &self,
-        bordered: &Bordered,
         epsilon: f64,
         potentials: &Potentials,
         scales: &mut Vec<f64>,
-    ) -> Option<Kept<f64>> {
+        delivery: &mut Delivery<'_, S>,
+    ) -> bool {
         if !self.scales(epsilon, &potentials.columns, scales) {
-            return None;
+            return false;
         }
+        let bordered = delivery.bordered;
         scales.iter_mut().zip(&bordered.column_mass).for_each(|(s, mass)| *s *= mass);
         let (inverse, last) = (1.0 / epsilon, bordered.columns() - 1);
-        let mut plan = Kept::unset(bordered.cost.len());
+        let mut plan = Kept::unset(TOGETHER * bordered.columns());
         wide!({
             let mut rest = &self.entries[..];
-            for (i, (f, high)) in potentials.rows.iter().zip(&self.high).enumerate() {
-                let range = bordered.range(i);
-                let row;
-                (row, rest) = rest.split_at(range.len().next_multiple_of(E::WIDTH));
-                let scale = bordered.row_mass[i] * exp(f * inverse + high);
-                let to = &mut plan[bordered.slots(i)];
-                for ((p, w), x) in to.iter_mut().zip(row).zip(&scales[range.clone()]) {
-                    *p = scale * (w.widen() * x);
+            for block in bordered.blocks(TOGETHER) {
+                let start = bordered.slots(block.start).start;
+                let plan = &mut plan[..bordered.slots(block.end - 1).end - start];
+                for i in block.clone() {
+                    let (range, slots) = (bordered.range(i), bordered.slots(i));
+                    let row;
+                    (row, rest) = rest.split_at(range.len().next_multiple_of(E::WIDTH));
+                    let scale = bordered.row_mass[i] * exp(potentials.rows[i] * inverse + self.high[i]);
+                    let to = &mut plan[slots.start - start..slots.end - start];
+                    for ((p, w), x) in to.iter_mut().zip(row).zip(&scales[range.clone()]) {
+                        *p = scale * (w.widen() * x);
+                    }
+                    to[range.len()] = scale * (self.dummy[i] * scales[last]);
                 }
-                to[range.len()] = scale * (self.dummy[i] * scales[last]);
+                delivery.take(block, plan);
             }
         });
-        Some(plan)
+        true
     }
 
     /// For every row `s_i = share(i, sum_j W_ij x_j)`, and `sums_j = sum_i s_i W_ij`: both products in one sweep over `W`.
@@ -435,15 +452,24 @@ impl<'a> Sweeper<'a> {
         misplaced
     }
 
-    /// The plan of potentials after a sweep.
-    pub(super) fn plan(&mut self, epsilon: f64, potentials: &Potentials) -> Kept<f64> {
+    /// Delivers the plan of potentials after a sweep.
+    pub(super) fn deliver<S: Scalar>(&mut self, epsilon: f64, potentials: &Potentials, delivery: &mut Delivery<'_, S>) {
         let Self { bordered, coarse, fine, is_coarse, room } = self;
-        let plan = match (coarse, fine) {
-            (Some(kernel), _) if *is_coarse => kernel.plan(bordered, epsilon, potentials, &mut room.scales),
-            (_, Some(kernel)) => kernel.plan(bordered, epsilon, potentials, &mut room.scales),
-            _ => None,
+        let done = match (coarse, fine) {
+            (Some(kernel), _) if *is_coarse => kernel.deliver(epsilon, potentials, &mut room.scales, delivery),
+            (_, Some(kernel)) => kernel.deliver(epsilon, potentials, &mut room.scales, delivery),
+            _ => false,
         };
-        plan.unwrap_or_else(|| bordered.plan(epsilon, potentials))
+        if !done {
+            let mut row = Kept::unset(bordered.columns());
+            wide!({
+                for i in 0..bordered.rows() {
+                    let row = &mut row[..bordered.slots(i).len()];
+                    bordered.plan_row(i, epsilon, potentials, row);
+                    delivery.take(i..i + 1, row);
+                }
+            });
+        }
     }
 }
 
