@@ -32,7 +32,8 @@ const PATIENCE: usize = 100;
 
 impl Distillation {
     /// New words and how the teacher reads them: fewer than asked for where the spelling has no more. None is an input of
-    /// `known`, none comes twice, and none reads as nothing. The same for any number of threads.
+    /// `known`, none comes twice, and none reads as nothing. The same for any number of threads. `hear(words)` is called with
+    /// the number of all of them after each that was read, from any thread.
     ///
     /// # Errors
     /// As [`Ensemble::read`].
@@ -41,6 +42,7 @@ impl Distillation {
         teacher: &Ensemble,
         known: &[Example],
         lanes: &Lanes<GraphTransformNet<f32>>,
+        hear: impl Fn(usize) + Sync,
     ) -> Result<Vec<(String, String)>, TransducerError> {
         let spelling = SpellingModel::of(known.iter().map(|example| example.input.as_str()), self.order);
         let mut taken: BTreeSet<String> = known.iter().map(|example| example.input.clone()).collect();
@@ -53,7 +55,7 @@ impl Distillation {
             let word = spelling.sample(&mut stream);
             words.extend(word.filter(|word| teacher.text_fault(word).is_none() && taken.insert(word.clone())));
         }
-        let answers = teacher.read(&words, 1, lanes)?;
+        let answers = teacher.read_counting(&words, 1, lanes, || hear(words.len()))?;
         let read = words.into_iter().zip(answers);
         let sure = read.filter(|(_, answer)| answer.proposals[0].confidence >= self.confidence);
         Ok(sure.map(|(word, answer)| (word, answer.text().to_owned())).filter(|(_, text)| !text.is_empty()).collect())

@@ -161,7 +161,25 @@ impl Ensemble {
         best: usize,
         lanes: &Lanes<GraphTransformNet<f32>>,
     ) -> Result<Vec<Answer>, TransducerError> {
-        self.each(texts, AsRef::as_ref, lanes, |panel, graph, _| panel.answer(graph, best).0)
+        self.read_counting(texts, best, lanes, || ())
+    }
+
+    /// [`read`](Self::read), which calls `done` after every text, from any thread.
+    ///
+    /// # Errors
+    /// As [`Ensemble::read`].
+    pub fn read_counting<T: AsRef<str> + Sync>(
+        &self,
+        texts: &[T],
+        best: usize,
+        lanes: &Lanes<GraphTransformNet<f32>>,
+        done: impl Fn() + Sync,
+    ) -> Result<Vec<Answer>, TransducerError> {
+        self.each(texts, AsRef::as_ref, lanes, |panel, graph, _| {
+            let (answer, _) = panel.answer(graph, best);
+            done();
+            answer
+        })
     }
 
     /// [`read`](Self::read), with what became of each candidate where the best was written, in the member that is surest of it.
@@ -189,11 +207,28 @@ impl Ensemble {
         examples: &[Example],
         lanes: &Lanes<GraphTransformNet<f32>>,
     ) -> Result<Evaluation, TransducerError> {
+        self.evaluate_counting(examples, lanes, || ())
+    }
+
+    /// [`evaluate`](Self::evaluate), which calls `done` after every example, from any thread.
+    ///
+    /// # Errors
+    /// As [`Ensemble::read`].
+    pub fn evaluate_counting(
+        &self,
+        examples: &[Example],
+        lanes: &Lanes<GraphTransformNet<f32>>,
+        done: impl Fn() + Sync,
+    ) -> Result<Evaluation, TransducerError> {
         let judged = self.each(
             examples,
             |example| &example.input,
             lanes,
-            |panel, graph, example| (panel.answer(graph, 1).0, panel.log_probability(graph, &example.target)),
+            |panel, graph, example| {
+                let judged = (panel.answer(graph, 1).0, panel.log_probability(graph, &example.target));
+                done();
+                judged
+            },
         )?;
         let mut score = Score::new(self.units());
         let (mut answers, mut loss, mut reached) = (Vec::with_capacity(examples.len()), 0.0, 0usize);

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// Trains and scores one model, or a set, for every LANG_train.tsv and LANG_dev.tsv of a folder, and prints a table.
@@ -314,7 +314,12 @@ impl Cli {
             let loader = Loader { bad_lines: BadLines::Stop, ..Loader::default() };
             let known = loader.file(&*train)?;
             let distillation = Distillation { seed, ..Distillation::default() };
-            let new = distillation.lessons(&teacher, known.examples(), &Lanes::new(usize::from(self.threads))?)?;
+            let lanes = Lanes::new(usize::from(self.threads))?;
+            let progress = OnceLock::new();
+            let new = distillation.lessons(&teacher, known.examples(), &lanes, |words| {
+                progress.get_or_init(|| Progress::new(words as u64, "words to teach")).advance(1);
+            })?;
+            drop(progress);
             let known = known.examples().iter().map(|example| (&example.input, &example.target));
             let rows: String =
                 known.chain(new.iter().map(|(a, b)| (a, b))).filter_map(|(a, b)| two_columns(a, b)).collect();

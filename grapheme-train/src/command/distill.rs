@@ -7,9 +7,11 @@ use crate::ensemble::Ensemble;
 use crate::file;
 use crate::lanes::Lanes;
 use crate::output::tell;
+use crate::progress::Progress;
 use anyhow::{Context, Result, ensure};
 use clap::{ArgMatches, Parser};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// Writes a training file for a student: the examples, and new words as the teacher reads them.
 ///
@@ -67,7 +69,12 @@ fn distill(cli: &Cli) -> Result<()> {
     let examples = split.examples();
     let distillation =
         Distillation { share: cli.share, confidence: cli.confidence, order: usize::from(cli.order), seed: cli.seed };
-    let lessons = distillation.lessons(&model, examples, &Lanes::new(usize::from(cli.threads))?)?;
+    let lanes = Lanes::new(usize::from(cli.threads))?;
+    let progress = OnceLock::new();
+    let lessons = distillation.lessons(&model, examples, &lanes, |words| {
+        progress.get_or_init(|| Progress::new(words as u64, "words")).advance(1);
+    })?;
+    drop(progress);
     let mut rows = String::new();
     for example in examples {
         let row = two_columns(&example.input, &example.target);

@@ -7,6 +7,7 @@ use crate::file;
 use crate::lanes::Lanes;
 use crate::metrics::Figures;
 use crate::output::{cell, print, tell};
+use crate::progress::Progress;
 use crate::report::{ErrorReport, Judged};
 use anyhow::Result;
 use clap::{ArgMatches, Parser};
@@ -83,7 +84,9 @@ fn evaluate(cli: &Cli) -> Result<()> {
         tell(&split.skipped().to_string());
     }
     let (examples, lanes) = (split.examples(), Lanes::new(usize::from(cli.threads))?);
-    let evaluation = model.evaluate(examples, &lanes)?;
+    let progress = Progress::new(examples.len() as u64, "examples");
+    let evaluation = model.evaluate_counting(examples, &lanes, || progress.advance(1))?;
+    drop(progress);
     let judged = examples.iter().zip(&evaluation.answers).map(|(example, answer)| Judged {
         input: &example.input,
         predicted: answer.text(),

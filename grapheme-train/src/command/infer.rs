@@ -9,6 +9,7 @@ use crate::lanes::Lanes;
 use crate::memory;
 use crate::output::{cell, print, tell};
 use crate::reader::Reading;
+use crate::screen::{SILENCE, left};
 use anyhow::{Result, bail, ensure};
 use clap::{ArgMatches, Parser};
 use grapheme_core::GraphTransformNet;
@@ -16,7 +17,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Write as _;
 use std::io::{self, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Rewrites texts with a trained model: arguments, or lines of standard input.
 ///
@@ -66,8 +67,6 @@ const LINES_A_THREAD: usize = 512;
 const BYTES_A_CHUNK: usize = 1 << 20;
 /// Bytes that a line may have.
 const BYTES_A_LINE: usize = 1 << 24;
-/// How long a long input may be answered in silence where there is no bar.
-const SILENCE: Duration = Duration::from_secs(10);
 
 impl CommandLine for Cli {
     fn run(self, _: &ArgMatches) -> Result<()> {
@@ -237,14 +236,25 @@ impl Progress {
     /// for each answer knows how many there were.
     fn answered(&mut self, lines: usize, full: bool) {
         self.lines += lines as u64;
-        let rate = self.lines as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
-        let text = format!("{} lines  {rate:.0} lines/s", self.lines);
         if !self.bar.is_hidden() {
-            self.bar.set_message(text);
+            self.bar.set_message(self.rate());
         } else if full && !io::stderr().is_terminal() && self.told.elapsed() >= SILENCE {
-            tell(&text);
+            tell(&self.so_far());
             self.told = Instant::now();
         }
+    }
+
+    fn rate(&self) -> String {
+        let rate = self.lines as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
+        format!("{} lines  {rate:.0} lines/s", self.lines)
+    }
+
+    /// The rate, and how long what is left takes where that is known: a part of the last bytes that were read waits for its answer.
+    fn so_far(&self) -> String {
+        let done = self.bar.position();
+        let to_come = self.bar.length().map(|length| length.saturating_sub(done));
+        let left = to_come.map(|to_come| left(self.started.elapsed(), done, to_come));
+        left.map_or(self.rate(), |left| format!("{}  {left}", self.rate()))
     }
 
     /// A line above the bar.
@@ -256,5 +266,24 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn what_is_left_of_a_file_is_said_and_of_a_stream_is_not_known() {
+        let Some(started) = Instant::now().checked_sub(Duration::from_secs(100)) else { return };
+        let of = |bar: ProgressBar| {
+            bar.set_position(1000);
+            Progress { bar, lines: 500, started, told: started }.so_far()
+        };
+        assert_eq!(of(ProgressBar::new(7000)), "500 lines  5 lines/s  10 min left");
+        assert_eq!(of(ProgressBar::no_length()), "500 lines  5 lines/s");
+        // A file to which somebody adds while it is read.
+        assert_eq!(of(ProgressBar::new(900)), "500 lines  5 lines/s  0 s left");
     }
 }
