@@ -40,12 +40,6 @@ pub fn peaks(profile: &[f64]) -> Vec<(f64, f64)> {
     peaks
 }
 
-/// Where a profile has local minima; see [`peaks`].
-pub fn troughs(profile: &[f64]) -> Vec<(f64, f64)> {
-    let turned: Vec<f64> = profile.iter().map(|x| -x).collect();
-    peaks(&turned).into_iter().map(|(place, height)| (place, -height)).collect()
-}
-
 /// The order of interference at a point: `(r_2 - r_1) / lambda`, distances to two openings. Whole numbers are bright, halves dark.
 pub fn order([row, column]: [f64; 2], openings: [[f64; 2]; 2], wavelength: f64) -> f64 {
     let distance = |[i, j]: [f64; 2]| (row - i).hypot(column - j);
@@ -98,7 +92,6 @@ mod tests {
     fn a_parabola_peaks_between_its_cells() {
         let profile: Vec<f64> = (0..9).map(|i| 5.0 - (f64::from(i) - 4.3).powi(2)).collect();
         assert!((peaks(&profile)[0].0 - 4.3).abs() < 1e-12);
-        assert!(troughs(&profile).is_empty());
         assert_eq!(peaks(&[0.0, 1.0, 1.0, 0.0]).len(), 1);
     }
 
@@ -122,7 +115,8 @@ mod tests {
         let inside = |&(row, _): &(f64, f64)| (48.0..337.0).contains(&row);
         let order_at = |row: f64| order([row, screen as f64], openings, scene.wavelength);
         let bright: Vec<f64> = peaks(&profile).into_iter().filter(inside).map(|(row, _)| order_at(row)).collect();
-        let dark: Vec<f64> = troughs(&profile).into_iter().filter(inside).map(|(row, _)| order_at(row)).collect();
+        let turned: Vec<f64> = profile.iter().map(|x| -x).collect();
+        let dark: Vec<f64> = peaks(&turned).into_iter().filter(inside).map(|(row, _)| order_at(row)).collect();
         assert!(bright.len() == 5 && dark.len() == 4, "{bright:?} {dark:?}");
         for order in &bright {
             assert!((order - order.round()).abs() < 0.02 * order.abs().max(1.0), "{bright:?}");

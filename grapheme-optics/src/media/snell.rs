@@ -34,22 +34,22 @@ pub fn reflectance(polarisation: Polarisation, cos_in: f64, cos_out: f64, n_in: 
     }
 }
 
-/// The share of the energy that passes, from the transmitted amplitude: `n_out cos_out / (n_in cos_in) t^2`.
-pub fn transmittance(polarisation: Polarisation, cos_in: f64, cos_out: f64, n_in: f64, n_out: f64) -> f64 {
-    let flux = |t: f64| if cos_in > 0.0 { n_out * cos_out / (n_in * cos_in) * t * t } else { 0.0 };
-    let amplitude = |a: f64, b: f64| if a + b > 0.0 { 2.0 * n_in * cos_in / (a + b) } else { 0.0 };
-    let s = || flux(amplitude(n_in * cos_in, n_out * cos_out));
-    let p = || flux(amplitude(n_out * cos_in, n_in * cos_out));
-    match polarisation {
-        Polarisation::S => s(),
-        Polarisation::P => p(),
-        Polarisation::Unpolarised => 0.5 * (s() + p()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The share of the energy that passes, from the transmitted amplitude: `n_out cos_out / (n_in cos_in) t^2`.
+    fn transmittance(polarisation: Polarisation, cos_in: f64, cos_out: f64, n_in: f64, n_out: f64) -> f64 {
+        let flux = |t: f64| if cos_in > 0.0 { n_out * cos_out / (n_in * cos_in) * t * t } else { 0.0 };
+        let amplitude = |a: f64, b: f64| if a + b > 0.0 { 2.0 * n_in * cos_in / (a + b) } else { 0.0 };
+        let s = || flux(amplitude(n_in * cos_in, n_out * cos_out));
+        let p = || flux(amplitude(n_out * cos_in, n_in * cos_out));
+        match polarisation {
+            Polarisation::S => s(),
+            Polarisation::P => p(),
+            Polarisation::Unpolarised => 0.5 * (s() + p()),
+        }
+    }
 
     #[test]
     fn snells_law_and_the_critical_angle() {

@@ -199,6 +199,7 @@ impl Wormholes {
     }
 
     /// Those among all places that are still held which look most like one of a frame: the reference, O(buckets x depth).
+    #[cfg(test)]
     pub fn search_exactly(&self, frame: &Hashed, place: usize) -> Vec<Found> {
         let held = self.places.iter().enumerate().filter_map(|(slot, &place)| Some((slot, place?)));
         let mut found: Vec<Found> = held
