@@ -31,6 +31,11 @@ impl Default for Distillation {
 const PATIENCE: usize = 100;
 
 impl Distillation {
+    /// How many new words are asked for beside so many known ones.
+    pub fn wanted(&self, known: usize) -> usize {
+        (known as f64 * self.share).round() as usize
+    }
+
     /// New words and how the teacher reads them: fewer than asked for where the spelling has no more. None is an input of
     /// `known`, none comes twice, and none reads as nothing. The same for any number of threads. `hear(words)` is called with
     /// the number of all of them after each that was read, from any thread.
@@ -46,7 +51,7 @@ impl Distillation {
     ) -> Result<Vec<(String, String)>, TransducerError> {
         let spelling = SpellingModel::of(known.iter().map(|example| example.input.as_str()), self.order);
         let mut taken: BTreeSet<String> = known.iter().map(|example| example.input.clone()).collect();
-        let wanted = (known.len() as f64 * self.share).round() as usize;
+        let wanted = self.wanted(known.len());
         let (mut words, mut stream) = (Vec::with_capacity(wanted), Stream::new(self.seed));
         for _ in 0..wanted.saturating_mul(PATIENCE) {
             if words.len() == wanted {

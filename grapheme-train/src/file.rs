@@ -67,20 +67,31 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     }
 }
 
-/// Refuses a path that no file can be written to, because a folder stands there or its own folder is none: before the work
-/// that the file is for is done.
+/// Refuses a path that no file can be written to, because a folder stands there or its own folder is none, and one whose file would
+/// be lost, because it is one of `others`, which the same work reads or writes: before the work that the file is for is done.
 ///
 /// # Errors
 /// [`FileError`].
-pub fn place(path: &Path) -> Result<(), FileError> {
+pub fn place<'a>(path: &Path, others: impl IntoIterator<Item = &'a PathBuf>) -> Result<(), FileError> {
     let folder = folder_of(path);
     let refused = match fs::metadata(folder) {
         _ if path.is_dir() => ErrorKind::IsADirectory.into(),
         Ok(found) if !found.is_dir() => ErrorKind::NotADirectory.into(),
+        Ok(_) if others.into_iter().any(|other| is_same_file(path, other)) => ErrorKind::ResourceBusy.into(),
         Ok(_) => return Ok(()),
         Err(error) => error,
     };
     Err(FileError::of("write", path)(refused))
+}
+
+/// Whether two paths lead to one plain file, which need not be there yet. A pipe, a terminal or a device loses nothing.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let is_plain = |path: &Path| fs::metadata(path).map_or(true, |found| found.is_file());
+    let whole = |path: &Path| {
+        let in_folder = || Some(folder_of(path).canonicalize().ok()?.join(path.file_name()?));
+        path.canonicalize().ok().or_else(in_folder)
+    };
+    is_plain(one) && whole(one).is_some_and(|one| whole(other) == Some(one))
 }
 
 /// A 64-bit FNV-1a hash of pieces, one after another and told apart, in hexadecimal: enough to notice that something changed, not to keep
@@ -131,6 +142,9 @@ fn cure(operation: &str, kind: ErrorKind) -> &'static str {
             "; a file is in the place of a folder: choose another path"
         }
         ErrorKind::IsADirectory => "; a folder is in the place of a file: choose another path",
+        ErrorKind::ResourceBusy if operation == "write" => {
+            "; the same command has another use for it: choose another path"
+        }
         _ => "",
     }
 }
@@ -161,13 +175,23 @@ mod tests {
     fn a_path_without_a_place_is_refused_before_anything_is_written() {
         let folder = tempdir().unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
-        place(&folder.path().join("new")).unwrap();
-        place(&folder.path().join("file")).unwrap();
-        place(Path::new("new")).unwrap();
+        place(&folder.path().join("new"), None).unwrap();
+        place(&folder.path().join("file"), None).unwrap();
+        place(Path::new("new"), None).unwrap();
         for (path, cure) in [("none/new", "check the path"), ("file/new", "choose another"), ("", "choose another")] {
-            let error = place(&folder.path().join(path)).unwrap_err().to_string();
+            let error = place(&folder.path().join(path), None).unwrap_err().to_string();
             assert!(error.contains(cure), "{path}: {error}");
         }
+        // Neither what is read nor what is written besides, by whatever path.
+        let others = ["./file", "soon"].map(|name| folder.path().join(name));
+        place(&folder.path().join("new"), &others).unwrap();
+        for name in ["file", "soon", "./soon"] {
+            let error = place(&folder.path().join(name), &others).unwrap_err().to_string();
+            assert!(error.contains("another use for it: choose another path"), "{error}");
+        }
+        // What is no plain file takes all of it.
+        let pipe = PathBuf::from("/dev/null");
+        assert!(!pipe.exists() || place(&pipe, [&pipe]).is_ok());
         assert_eq!(names(folder.path()), ["file"]);
     }
 

@@ -1,4 +1,4 @@
-//! Where a setting stands in a text of JSON, for messages.
+//! Where a setting stands in a text of JSON, and what is wrong with a text that is none, for messages.
 
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -20,6 +20,13 @@ pub fn line_of(text: &str, path: &str) -> Option<usize> {
     // A raw value is a piece of the text that it was read from.
     let offset = value.get().as_ptr().addr() - text.as_ptr().addr();
     Some(1 + text.as_bytes()[..offset].iter().filter(|&&byte| byte == b'\n').count())
+}
+
+/// What a parser of JSON has against a text, without the place: it counts lines within what it was given, which people are told otherwise.
+pub fn reason_of(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    said.strip_suffix(&place).unwrap_or(&said).to_owned()
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ impl CommandLine for Cli {
 fn distill(cli: &Cli) -> Result<()> {
     ensure!((0.0..=1000.0).contains(&cli.share), "--share {}: it must be from 0 to 1000", cli.share);
     ensure!((0.0..=1.0).contains(&cli.confidence), "--confidence {}: it must be from 0 to 1", cli.confidence);
-    file::place(&cli.out)?;
+    file::place(&cli.out, [&cli.train])?;
     let model = Ensemble::load(&cli.teacher)?;
     let loader = Loader { bad_lines: BadLines::Stop, ..Loader::default() };
     let split = loader.file(&cli.train)?;
@@ -85,6 +85,13 @@ fn distill(cli: &Cli) -> Result<()> {
     let new: Vec<String> = lessons.iter().filter_map(|(word, text)| two_columns(word, text)).collect();
     rows.extend(new.iter().map(String::as_str));
     file::write(&cli.out, rows.as_bytes())?;
-    tell(&format!("{}: {known} examples and {} new words", cli.out.display(), new.len()));
+    let wanted = distillation.wanted(known);
+    let few = match new.len() < wanted {
+        true => format!(
+            " of {wanted}: the spelling has no more that are new, or the teacher was less sure of them than asked"
+        ),
+        false => String::new(),
+    };
+    tell(&format!("{}: {known} examples and {} new words{few}", cli.out.display(), new.len()));
     Ok(())
 }

@@ -13,6 +13,7 @@ use anyhow::Result;
 use clap::{ArgMatches, Parser};
 use serde::Serialize;
 use std::fmt::Write as _;
+use std::iter;
 use std::path::PathBuf;
 
 /// Scores a trained model on pairs of texts: exact matches, word and token error rates, F1 of tokens, in percent.
@@ -75,7 +76,8 @@ impl CommandLine for Cli {
 }
 
 fn evaluate(cli: &Cli) -> Result<()> {
-    cli.predictions.iter().chain(&cli.report).try_for_each(|path| file::place(path))?;
+    cli.predictions.iter().try_for_each(|path| file::place(path, [&cli.data]))?;
+    cli.report.iter().try_for_each(|path| file::place(path, iter::once(&cli.data).chain(&cli.predictions)))?;
     let model = Ensemble::load(&cli.run)?;
     let bad_lines = if cli.skip_bad { BadLines::Skip } else { BadLines::Stop };
     let loader = Loader { bad_lines, ..Loader::default() };

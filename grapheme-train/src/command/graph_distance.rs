@@ -172,7 +172,8 @@ impl Cli {
 }
 
 fn compare(cli: &Cli, first: &Path, second: &Path) -> Result<()> {
-    cli.picture.iter().try_for_each(|path| file::place(path))?;
+    let read = [first, second].map(Path::to_owned);
+    cli.picture.iter().try_for_each(|path| file::place(path, read.iter().filter(|_| !cli.text)))?;
     let (a, b) = (cli.graph(first)?, cli.graph(second)?);
     let found = cli.method().compare(&a, &b)?;
     let path = EditPath::new(&a, &b, &found.matching);

@@ -7,17 +7,15 @@ use crate::explain::{Explanation, svg};
 use crate::file::{self, FileError};
 use crate::lanes::Lanes;
 use crate::memory;
-use crate::output::{cell, print, tell};
+use crate::output::{cell, print};
+use crate::progress::StreamProgress;
 use crate::reader::Reading;
-use crate::screen::{SILENCE, left};
 use anyhow::{Result, bail, ensure};
 use clap::{ArgMatches, Parser};
 use grapheme_core::GraphTransformNet;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::fmt::Write as _;
-use std::io::{self, BufReader, IsTerminal};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// Rewrites texts with a trained model: arguments, or lines of standard input.
 ///
@@ -76,7 +74,7 @@ impl CommandLine for Cli {
 }
 
 fn infer(cli: &Cli) -> Result<()> {
-    cli.explain_svg.iter().try_for_each(|path| file::place(path))?;
+    cli.explain_svg.iter().try_for_each(|path| file::place(path, None))?;
     let model = Ensemble::load(&cli.run)?;
     let form = model.members()[0].spec.graph;
     ensure!(
@@ -118,8 +116,8 @@ struct Session {
 impl Session {
     /// Answers lines as they come: in chunks where there are many, at once where whoever writes them waits for us.
     fn stream(&self) -> Result<()> {
-        let mut progress = Progress::new();
-        let input = BufReader::with_capacity(1 << 16, progress.bar.wrap_read(io::stdin()));
+        let mut progress = StreamProgress::of_standard_input();
+        let input = BufReader::with_capacity(1 << 16, progress.count(io::stdin()));
         let mut lines = Lines::new(input, BYTES_A_LINE);
         let most = LINES_A_THREAD * self.lanes.threads();
         let (mut chunk, mut bytes, mut failed) = (Vec::with_capacity(most), 0, 0usize);
@@ -203,87 +201,5 @@ impl Session {
         let pairs = texts.iter().zip(&answers);
         let explanations = pairs.map(|(text, (_, reading))| Explanation::of(text, reading));
         Ok(file::write(path, svg(&explanations.collect::<Result<Vec<_>, _>>()?).as_bytes())?)
-    }
-}
-
-/// How far a long input is answered, on standard error: a bar on a terminal, unless the answers appear on one as well;
-/// elsewhere a line now and then.
-struct Progress {
-    bar: ProgressBar,
-    lines: u64,
-    started: Instant,
-    told: Instant,
-}
-
-impl Progress {
-    fn new() -> Self {
-        // The length of the input is known where it is a file, and where the system gives it this name.
-        let file = std::fs::metadata("/dev/stdin").ok().filter(|input| input.is_file());
-        let (bar, template) = match file {
-            Some(file) => (ProgressBar::new(file.len()), "{bar:30} {bytes}/{total_bytes}  {msg}  {eta} left"),
-            None => (ProgressBar::no_length(), "{spinner} {bytes}  {msg}"),
-        };
-        if io::stdout().is_terminal() || io::stdin().is_terminal() {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
-        }
-        let bar =
-            bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let now = Instant::now();
-        Self { bar, lines: 0, started: now, told: now }
-    }
-
-    /// Counts lines. Plain lines tell of them only where there are many, as the `full` chunk of them shows: whoever waits
-    /// for each answer knows how many there were.
-    fn answered(&mut self, lines: usize, full: bool) {
-        self.lines += lines as u64;
-        if !self.bar.is_hidden() {
-            self.bar.set_message(self.rate());
-        } else if full && !io::stderr().is_terminal() && self.told.elapsed() >= SILENCE {
-            tell(&self.so_far());
-            self.told = Instant::now();
-        }
-    }
-
-    fn rate(&self) -> String {
-        let rate = self.lines as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
-        format!("{} lines  {rate:.0} lines/s", self.lines)
-    }
-
-    /// The rate, and how long what is left takes where that is known: a part of the last bytes that were read waits for its answer.
-    fn so_far(&self) -> String {
-        let done = self.bar.position();
-        let to_come = self.bar.length().map(|length| length.saturating_sub(done));
-        let left = to_come.map(|to_come| left(self.started.elapsed(), done, to_come));
-        left.map_or(self.rate(), |left| format!("{}  {left}", self.rate()))
-    }
-
-    /// A line above the bar.
-    fn tell(&self, line: &str) {
-        self.bar.suspend(|| tell(line));
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn what_is_left_of_a_file_is_said_and_of_a_stream_is_not_known() {
-        let Some(started) = Instant::now().checked_sub(Duration::from_secs(100)) else { return };
-        let of = |bar: ProgressBar| {
-            bar.set_position(1000);
-            Progress { bar, lines: 500, started, told: started }.so_far()
-        };
-        assert_eq!(of(ProgressBar::new(7000)), "500 lines  5 lines/s  10 min left");
-        assert_eq!(of(ProgressBar::no_length()), "500 lines  5 lines/s");
-        // A file to which somebody adds while it is read.
-        assert_eq!(of(ProgressBar::new(900)), "500 lines  5 lines/s  0 s left");
     }
 }

@@ -5,6 +5,7 @@ use crate::estimator::EstimatorName;
 use crate::lanes::Lanes;
 use crate::objective::LossName;
 use crate::output::print;
+use crate::progress::Progress;
 use crate::proof::descent::{DescentReport, DescentSettings, History, descend};
 use crate::proof::pairs::Pairs;
 use anyhow::{Result, ensure};
@@ -94,17 +95,21 @@ fn run(cli: &Cli) -> Result<()> {
     let Cli { seeds, epochs, long_epochs, rate, .. } = *cli;
     let settings = DescentSettings { seeds, epochs, long_epochs, rate };
     let (lanes, clock) = (Lanes::new(usize::from(cli.threads))?, Instant::now());
+    // Two losses, each with history and without.
+    let progress = Progress::new(seeds.saturating_mul(4), "starts");
     let run = |history| -> Result<Vec<Named>> {
         [(LossName::Words, EstimatorName::Marginal), (LossName::Graph, EstimatorName::Pathwise)]
             .into_iter()
             .map(|(loss, estimator)| {
-                let report = descend(&Pairs::new(loss)?, estimator, history, &settings, &lanes)?;
+                let report =
+                    descend(&Pairs::new(loss)?, estimator, history, &settings, &lanes, || progress.advance(1))?;
                 let failures = report.failures();
                 Ok(Named { loss, report, failures })
             })
             .collect()
     };
     let (losses, control) = (run(History::Kept)?, run(History::Forgotten)?);
+    drop(progress);
     let control_failed = control.iter().all(|named| !named.failures.is_empty());
     let passed = control_failed && losses.iter().all(|named| named.failures.is_empty());
     let mut said = String::new();

@@ -1,6 +1,7 @@
 //! One JSON object a line: `{"input", "target"}`, with `id` and `level` where they are known, and anything else ignored.
 
 use super::{Example, LineFault};
+use crate::locate::reason_of;
 use serde_json::{Map, Value};
 
 /// Reads one line.
@@ -53,8 +54,5 @@ fn type_name(value: &Value) -> &'static str {
 
 /// The parser counts lines within its own text, of which there is one; only its column means something to people.
 fn malformed(error: &serde_json::Error) -> LineFault {
-    let column = error.column();
-    let said = error.to_string();
-    let place = format!(" at line {} column {column}", error.line());
-    LineFault::Json { column, message: said.strip_suffix(&place).unwrap_or(&said).to_owned() }
+    LineFault::Json { column: error.column(), message: reason_of(error) }
 }

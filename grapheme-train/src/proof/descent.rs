@@ -137,7 +137,7 @@ impl DescentReport {
 /// are the nodes in output nodes that more than one candidate went into; where all choices are summed over, every
 /// candidate merges with some probability, and every node contributes.
 ///
-/// Runs over the threads of `lanes`; the report does not depend on their number.
+/// Runs over the threads of `lanes`, each of which calls `done` after a start; the report does not depend on their number.
 ///
 /// # Errors
 /// [`ProofError`] if a setting is out of its range.
@@ -147,6 +147,7 @@ pub fn descend(
     history: History,
     settings: &DescentSettings,
     lanes: &Lanes<()>,
+    done: impl Fn() + Sync,
 ) -> Result<DescentReport, ProofError> {
     settings.check()?;
     let way: Box<dyn Estimator<f64, Witness>> = match history {
@@ -154,7 +155,11 @@ pub fn descend(
         History::Forgotten => Box::new(Forgetful(estimator.closing())),
     };
     let seeds: Vec<u64> = (0..settings.seeds).collect();
-    let runs = lanes.map(&seeds, |_, &seed| Descent::start(pairs, &*way, seed)?.run(settings))?;
+    let runs = lanes.map(&seeds, |_, &seed| {
+        let run = Descent::start(pairs, &*way, seed)?.run(settings);
+        done();
+        run
+    })?;
     Ok(summarise(estimator, history, settings, &runs))
 }
 

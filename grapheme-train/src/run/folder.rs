@@ -2,6 +2,7 @@
 
 use super::{MetricsError, MetricsLog};
 use crate::file::{self, FileError};
+use crate::locate::reason_of;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs;
@@ -187,10 +188,7 @@ impl RunFolder {
     }
 
     fn config_error(&self, error: &serde_json::Error) -> RunError {
-        let (line, column) = (error.line(), error.column());
-        // The place is told before the reason; the library tells it behind.
-        let (reason, place) = (error.to_string(), format!(" at line {line} column {column}"));
-        let reason = reason.strip_suffix(&place).unwrap_or(&reason).to_owned();
+        let (line, column, reason) = (error.line(), error.column(), reason_of(error));
         // The keys by which the two kinds of runs are known, each where the other was expected.
         for (found, expected, by, wanted) in [
             ("`spectral`", "`version`", "train_spectral", "train"),

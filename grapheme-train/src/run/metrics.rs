@@ -2,6 +2,7 @@
 
 use crate::event::{Event, Listener};
 use crate::file::{self, FileError};
+use crate::locate::reason_of;
 use serde::Serialize;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -35,12 +36,18 @@ pub enum MetricsError {
         found: u64,
     },
     /// A whole line that is not an event.
-    #[error("{}, line {line}: {reason}; the file was changed or written by another version", .file.display())]
+    #[error(
+        "{}, line {line}, column {column}: {reason}; the file was changed, so delete the line or restore the file, or use the version of \
+         the program that wrote it",
+        .file.display()
+    )]
     Line {
         /// The file.
         file: PathBuf,
         /// The line, from 1.
         line: usize,
+        /// The byte in it, from 1.
+        column: usize,
         /// What is wrong.
         reason: String,
     },
@@ -151,7 +158,8 @@ pub fn read_metrics(path: &Path) -> Result<Vec<Event>, MetricsError> {
         serde_json::from_slice(line).map_err(|error: serde_json::Error| MetricsError::Line {
             file: path.into(),
             line: i + 1,
-            reason: error.to_string(),
+            column: error.column(),
+            reason: reason_of(&error),
         })
     };
     lines.map(event).collect()
@@ -241,7 +249,7 @@ mod tests {
         let good = serde_json::to_string(&samples()[0]).unwrap();
         fs::write(&path, format!("{good}\n{{\"event\":\"coffee\"}}\n{good}")).unwrap();
         let message = read_metrics(&path).unwrap_err().to_string();
-        assert!(message.contains("metrics.jsonl, line 2: unknown variant `coffee`"), "{message}");
+        assert!(message.contains("metrics.jsonl, line 2, column 17: unknown variant `coffee`"), "{message}");
         fs::write(&path, "").unwrap();
         assert_eq!(read_metrics(&path).unwrap(), []);
     }

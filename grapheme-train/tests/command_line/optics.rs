@@ -95,6 +95,19 @@ fn a_comparison_of_media_is_shown_again_and_drawn() {
     sandbox.run("compare_optics", &["--show", "cut.json"]).fails_with(&["cut.json", "line 1"]);
 }
 
+/// A rate at which the weights can write no target any more has no loss that could be the least.
+#[test]
+fn a_training_that_broke_is_not_the_best_of_a_comparison() {
+    let sandbox = Sandbox::new();
+    let args =
+        ["--data=data", "--width=8", "--steps=12", "--batch=4", "--seeds=1", "--examples=40", "--only=sgd", "--json"];
+    let said = sandbox.run("compare_optics", &args).succeeds();
+    assert!(said.stderr.contains("rate 3: its loss is not finite"), "{}", said.stderr);
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&said.stdout).unwrap();
+    assert!(rows.iter().all(|row| row["loss"][0].as_f64().unwrap() > 0.0), "{}", said.stdout);
+    assert!(rows[0]["rate"].as_f64().unwrap() < 3.0, "{}", rows[0]["rate"]);
+}
+
 #[test]
 fn the_doctor_reads_to_the_last_whole_line() {
     let sandbox = Sandbox::trained().copy();

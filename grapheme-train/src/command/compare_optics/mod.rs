@@ -156,7 +156,7 @@ impl CommandLine for Cli {
 }
 
 fn run(cli: &Cli) -> Result<()> {
-    cli.picture.iter().try_for_each(|path| file::place(path))?;
+    cli.picture.iter().try_for_each(|path| file::place(path, &cli.show))?;
     if !cli.show.is_empty() {
         return tell_all(cli, &read(&cli.show)?);
     }
@@ -239,7 +239,11 @@ fn compare(
     for rate in way.rates {
         progress.name(format!("{}, rate {rate}", way.name));
         let outcome = train(cli, prepared, way, rate, 1, lanes, progress)?;
-        progress.tell(&format!("{}, rate {rate}: loss {:.4}, dev WER {:.2}", way.name, outcome.loss, outcome.wer));
+        let loss = match outcome.loss.is_finite() {
+            true => format!("loss {:.4}", outcome.loss),
+            false => "its loss is not finite".to_owned(),
+        };
+        progress.tell(&format!("{}, rate {rate}: {loss}, dev WER {:.2}", way.name, outcome.wer));
         tried.push((rate, outcome.wer));
         if best.as_ref().is_none_or(|best| !best.loss.is_finite() || outcome.loss < best.loss) {
             best = Some(outcome);
@@ -317,7 +321,9 @@ fn train(
         param::each_mut(gradient, |_, _, values| values.iter_mut().for_each(|d| *d *= share));
         let figures = media.observe(records);
         told.push(figures.iter().map(behind).collect());
-        if let GradientNorm::NotFinite { .. } = clip(gradient, way.clip) {
+        // Weights that can write no target any more have a gradient of zero, and would stay where they are.
+        let is_lost = finite.is_empty();
+        if matches!(clip(gradient, way.clip), GradientNorm::NotFinite { .. }) || is_lost {
             curve.push(f64::NAN);
             progress.advance((steps - step) as u64);
             break;

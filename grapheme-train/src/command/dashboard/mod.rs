@@ -99,9 +99,11 @@ impl CommandLine for Cli {
 }
 
 fn run(cli: &Cli) -> Result<()> {
-    cli.out.iter().try_for_each(|path| file::place(path))?;
     let runs: Vec<RunFolder> =
         std::iter::once(&cli.run).chain(&cli.beside).map(RunFolder::open).collect::<Result<_, _>>()?;
+    let read: Vec<PathBuf> =
+        runs.iter().flat_map(|run| [run.config(), run.metrics(), run.model(), run.state()]).collect();
+    cli.out.iter().try_for_each(|path| file::place(path, &read))?;
     let wanted = examples::Wanted { first: cli.examples, inputs: cli.example.clone() };
     let fields: Vec<(&RunFolder, Wishes)> = runs.iter().filter_map(|run| Some((run, spectral::wishes(run)?))).collect();
     ensure!(

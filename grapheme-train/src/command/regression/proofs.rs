@@ -31,7 +31,7 @@ pub fn gradients(threads: usize) -> Result<Vec<Figure>> {
 /// Plain descent from ten starts under both losses, and the control that must fail.
 pub fn descent(threads: usize) -> Result<Vec<Figure>> {
     let (lanes, settings) = (Lanes::new(threads)?, DescentSettings { seeds: 10, ..DescentSettings::default() });
-    let run = |loss, estimator, history| descend(&Pairs::new(loss)?, estimator, history, &settings, &lanes);
+    let run = |loss, estimator, history| descend(&Pairs::new(loss)?, estimator, history, &settings, &lanes, || ());
     let words = run(LossName::Words, EstimatorName::Marginal, History::Kept)?;
     let graph = run(LossName::Graph, EstimatorName::Pathwise, History::Kept)?;
     let control = run(LossName::Graph, EstimatorName::Pathwise, History::Forgotten)?;
