@@ -3,6 +3,7 @@
 //! A *lattice point* `(r, c)` says that the first `r` predicted nodes and the first `c` targets are done with. A step
 //! matches `(+1, +1)`, deletes `(+1, 0)` or inserts `(0, +1)`.
 
+use super::kept::{Keep, Kept, keep};
 use crate::loss::band::Band;
 use grapheme_core::vector::{self, exp, ln};
 use grapheme_core::wide;
@@ -23,13 +24,13 @@ pub(crate) struct Lattice<'a, M, D, I> {
 
 /// What the backward pass reads. Points lie row after row; a point that no path reaches has arbitrary shares, and as no
 /// step leaves it, no flow ever arrives there.
-pub(crate) struct Forward<T> {
+pub(crate) struct Forward<T: Number> {
     /// The log of the weight of all paths.
     pub(crate) total: T,
     /// Of the paths that enter the point by a match or a deletion, the share that matches.
-    match_share: Vec<T>,
+    match_share: Kept<T>,
     /// Of the paths through the point, the share that enters by an insertion. Empty if nothing may be inserted.
-    insert_share: Vec<T>,
+    insert_share: Kept<T>,
 }
 
 /// The probability that a path takes a step.
@@ -50,11 +51,11 @@ where
     /// Sums over all paths.
     pub(crate) fn forward(&self) -> Forward<T> {
         let n = self.band.rows();
-        let (count, room) = ((0..=n).map(|r| row_length(&self.points(r))).sum(), self.room());
+        let (count, room) = ((0..=n).map(|r| row_length(&self.points(r))).sum::<usize>(), self.room());
         let zero = T::from(0.0);
-        let mut match_share = Vec::with_capacity(count + LANES);
-        let mut insert_share = Vec::with_capacity(if self.may_insert { count } else { 0 });
-        let [mut above, mut here, mut matched] = [(); 3].map(|()| vec![zero; room]);
+        let mut match_share = Kept::with_capacity(count + LANES);
+        let mut insert_share = Kept::with_capacity(if self.may_insert { count } else { 0 });
+        let [mut above, mut here, mut matched] = [room; 3].map(Kept::zeros);
         match_share.push(zero);
         self.extend_by_insertions(0, 1, &mut here, &mut match_share, &mut insert_share);
         for r in 1..=n {
@@ -118,7 +119,7 @@ where
         let n = self.band.rows();
         let (zero, one) = (T::from(0.0), T::from(1.0));
         let mut end = forward.match_share.len();
-        let [mut below, mut here, mut matched] = [(); 3].map(|()| vec![zero; self.room()]);
+        let [mut below, mut here, mut matched] = [self.room(); 3].map(Kept::zeros);
         here[row_length(&self.points(n)) - 1] = one;
         for r in (0..=n).rev() {
             let points = self.points(r);
@@ -185,7 +186,7 @@ fn row_length(points: &RangeInclusive<usize>) -> usize {
 
 /// What the recursion runs on: plain numbers, or numbers with a derivative.
 pub(crate) trait Number:
-    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + From<f64>
+    Keep + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + From<f64>
 {
     /// `log(exp a + exp b)`, and the share of `a` in it.
     fn merge(a: Self, b: Self) -> (Self, Self);
@@ -225,11 +226,13 @@ impl Number for f64 {
 }
 
 /// A number and its derivative along one direction.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Dual {
     pub(crate) value: f64,
     pub(crate) tangent: f64,
 }
+
+keep!(Dual);
 
 impl From<f64> for Dual {
     fn from(value: f64) -> Self {
@@ -283,5 +286,77 @@ impl Number for Dual {
     #[inline(always)]
     fn sum(x: &[Self]) -> Self {
         x.iter().fold(Self::from(0.0), |sum, &x| sum + x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grapheme_core::Stream;
+    use rand::RngExt;
+
+    /// Rows of merged lanes against sums of the paths into and out of each point, by `merge` alone.
+    #[test]
+    fn lanes_are_the_sums_over_all_paths() {
+        for seed in 0..40 {
+            let mut stream = Stream::new(seed);
+            let (n, m) = (stream.random_range(1..60), stream.random_range(0..30));
+            let band = if n > m { Band::window(n, m, stream.random_range(1..20)) } else { Band::dense(n, m) };
+            // Some steps are impossible.
+            let mut draw = |count: usize, impossible: usize| -> Vec<f64> {
+                let weight = |k| if k % 7 == impossible { f64::NEG_INFINITY } else { stream.random_range(-9.0..1.0) };
+                (0..count).map(weight).collect()
+            };
+            let (matches, deletions) = (draw(n * m, 3), draw(n, 9));
+            let lattice = Lattice {
+                band: &band,
+                matched: |i: usize, row: &mut [f64]| row.copy_from_slice(&matches[i * m..][band.range(i)]),
+                deleted: |i: usize| deletions[i],
+                inserted: |_| f64::NEG_INFINITY,
+                may_insert: false,
+            };
+            let step =
+                |i: usize, j: usize| if band.range(i).contains(&j) { matches[i * m + j] } else { f64::NEG_INFINITY };
+            let (mut into, mut out) =
+                (vec![vec![f64::NEG_INFINITY; m + 1]; n + 1], vec![vec![f64::NEG_INFINITY; m + 1]; n + 1]);
+            (into[0][0], out[n][m]) = (0.0, 0.0);
+            // A point that lies beside the band is on no path.
+            let on_band = |r: usize, c: usize| lattice.points(r).contains(&c);
+            for r in 1..=n {
+                for c in (0..=m).filter(|&c| on_band(r, c)) {
+                    let matched = if c > 0 { into[r - 1][c - 1] + step(r - 1, c - 1) } else { f64::NEG_INFINITY };
+                    into[r][c] = f64::merge(matched, into[r - 1][c] + deletions[r - 1]).0;
+                }
+            }
+            for r in (0..n).rev() {
+                for c in (0..=m).filter(|&c| on_band(r, c)) {
+                    let matched = if c < m { out[r + 1][c + 1] + step(r, c) } else { f64::NEG_INFINITY };
+                    let deleted = if on_band(r + 1, c) { out[r + 1][c] + deletions[r] } else { f64::NEG_INFINITY };
+                    out[r][c] = f64::merge(matched, deleted).0;
+                }
+            }
+            let forward = lattice.forward();
+            let total = into[n][m];
+            if total == f64::NEG_INFINITY {
+                assert_eq!(forward.total, total, "seed {seed}");
+                continue;
+            }
+            let near = |found: f64, expected: f64, what: &str| {
+                assert!(
+                    (found - expected).abs() < 1e-12 * expected.abs().max(1.0),
+                    "seed {seed}, {what}: {found} {expected}"
+                );
+            };
+            near(forward.total, total, "total");
+            lattice.backward(&forward, |flow| {
+                let Flow::Row { row, matched, deleted } = flow else { unreachable!("nothing may be inserted") };
+                for (j, &p) in band.range(row).zip(matched) {
+                    near(p, (into[row][j] + step(row, j) + out[row + 1][j + 1] - total).exp(), "match");
+                }
+                let paths = (0..=m).filter(|&c| on_band(row, c) && on_band(row + 1, c));
+                let expected = paths.map(|c| (into[row][c] + deletions[row] + out[row + 1][c] - total).exp()).sum();
+                near(deleted, expected, "deletion");
+            });
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The transport problem with its dummy row and column, in `f64`.
 
-use super::kept::Kept;
+use super::super::kept::Kept;
 use super::{Alignment, Potentials, Problem};
 use crate::loss::band::{Band, Banded};
 use grapheme_core::Scalar;

@@ -15,15 +15,14 @@
 
 mod bordered;
 mod implicit;
-mod kept;
 mod scaling;
 mod schur;
 mod unrolled;
 
+use super::kept::Kept;
 use super::{Aligner, Alignment, Monotone, Problem, ProblemGradient, SettingError, Status, Upstream};
 use bordered::{Bordered, Delivery};
 use grapheme_core::Scalar;
-use kept::Kept;
 use scaling::Sweeper;
 use schur::Schur;
 use serde::{Deserialize, Serialize};

@@ -10,9 +10,9 @@
 //! epsilon (stabilised scaling: Schmitzer, Stabilized sparse scaling algorithms for entropy regularized transport
 //! problems, SIAM J. Sci. Comput. 2019).
 
+use super::super::kept::{Keep, Kept};
 use super::Potentials;
 use super::bordered::{Bordered, Delivery};
-use super::kept::{Keep, Kept};
 use grapheme_core::Scalar;
 use grapheme_core::product::product;
 use grapheme_core::vector::{self, exp, ln};
@@ -84,7 +84,7 @@ macro_rules! products {
 }
 
 /// What entries of a kernel are rounded to. Products and short sums are in it too, long sums in `f64`.
-pub(super) trait Entry: Keep {
+pub(super) trait Entry: Keep + Scalar {
     /// How far the potentials of the columns may go from those that the kernel was made for, in units of epsilon: multiplied by
     /// the exponential of twice that, what underflowed is still nothing beside the 1 of its row.
     const FARTHEST: f64;

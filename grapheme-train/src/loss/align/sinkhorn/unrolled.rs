@@ -3,8 +3,8 @@
 //! An iteration is `f = F(g)` and then `g = G(f)`, both log-sum-exps whose derivatives are the conditional
 //! distributions of rows and columns. The epsilons of the iterations and their number are constants.
 
+use super::super::kept::Kept;
 use super::bordered::Bordered;
-use super::kept::Kept;
 use super::scaling::{Pulled, Puller};
 use super::{BorderedGradient, Potentials, Sinkhorn, Value};
 

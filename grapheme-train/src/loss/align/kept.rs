@@ -1,33 +1,34 @@
 //! Vectors to work in, whose memory a thread keeps.
 //!
-//! A problem of a word takes some microseconds and some fifty vectors: to ask the allocator for them took a fifth of its time.
+//! To transport the nodes of a word takes some microseconds and some fifty vectors: to ask the allocator for them took a fifth of its time.
 
-use grapheme_core::Scalar;
-use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
 /// Vectors have room for a power of two; those with room for this one and more go back to the allocator, whose time does not
 /// count beside theirs.
-const CLASSES: usize = 18;
+pub(crate) const CLASSES: usize = 18;
 /// A thread keeps no more of each size than this.
 const MOST: usize = 32;
 
 /// The vectors that a thread has kept, by the power of two that they have room for: what is asked for is found at once, and a
 /// problem of sizes seen before finds all of its own.
-pub(super) type Shelf<T> = [Vec<Vec<T>>; CLASSES];
+pub(crate) type Shelf<T> = [Vec<Vec<T>>; CLASSES];
 
 /// What vectors are kept of.
-pub(super) trait Keep: Scalar {
+pub(crate) trait Keep: Copy + Default {
     /// What `work` makes of the vectors that this thread has kept; nothing while the thread ends.
     fn shelf<R>(work: impl FnOnce(&mut Shelf<Self>) -> R) -> Option<R>;
 }
 
 macro_rules! keep {
     ($type:ty) => {
-        impl Keep for $type {
-            fn shelf<R>(work: impl FnOnce(&mut Shelf<Self>) -> R) -> Option<R> {
+        impl $crate::loss::align::kept::Keep for $type {
+            #[inline]
+            fn shelf<R>(work: impl FnOnce(&mut $crate::loss::align::kept::Shelf<Self>) -> R) -> Option<R> {
+                use $crate::loss::align::kept::{CLASSES, Shelf};
                 thread_local! {
-                    static SHELF: RefCell<Shelf<$type>> = const { RefCell::new([const { Vec::new() }; CLASSES]) };
+                    static SHELF: std::cell::RefCell<Shelf<$type>> =
+                        const { std::cell::RefCell::new([const { Vec::new() }; CLASSES]) };
                 }
                 SHELF.try_with(|shelf| work(&mut shelf.borrow_mut())).ok()
             }
@@ -35,19 +36,24 @@ macro_rules! keep {
     };
 }
 
+pub(super) use keep;
+
 keep!(f32);
 keep!(f64);
 
 /// A vector that gives its memory to the next one of this thread when it is dropped.
-pub(super) struct Kept<T: Keep>(Vec<T>);
+pub(crate) struct Kept<T: Keep>(Vec<T>);
 
 impl<T: Keep> Kept<T> {
     /// As it was left, with room for so many.
+    #[inline]
     fn taken(length: usize) -> Self {
-        let room = length.next_power_of_two();
-        let class = room.trailing_zeros() as usize;
-        let taken = T::shelf(|shelf| shelf.get_mut(class).and_then(Vec::pop));
-        Self(taken.flatten().unwrap_or_else(|| Vec::with_capacity(room)))
+        let class = length.next_power_of_two().trailing_zeros() as usize;
+        if class >= CLASSES {
+            return Self(Vec::with_capacity(length));
+        }
+        let taken = T::shelf(|shelf| shelf[class].pop()).flatten();
+        Self(taken.unwrap_or_else(|| Vec::with_capacity(1 << class)))
     }
 
     /// Empty, with room for so many.
@@ -60,7 +66,7 @@ impl<T: Keep> Kept<T> {
     /// So many numbers that are still to be set: until then they are any.
     pub(super) fn unset(length: usize) -> Self {
         let mut kept = Self::taken(length);
-        kept.resize(length, T::zero());
+        kept.resize(length, T::default());
         kept
     }
 
@@ -71,7 +77,7 @@ impl<T: Keep> Kept<T> {
     }
 
     pub(super) fn zeros(length: usize) -> Self {
-        Self::filled(length, T::zero())
+        Self::filled(length, T::default())
     }
 }
 
