@@ -7,7 +7,7 @@
 
 use crate::scalar::Scalar;
 use gemm::Parallelism;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Ix2, RawArrayViewMut};
 use std::cell::Cell;
 use std::time::Instant;
 
@@ -38,28 +38,45 @@ pub fn metered<R>(work: impl FnOnce() -> R) -> (R, Metered) {
 /// # Panics
 /// If the columns of `a` are not as many as the rows of `b`.
 pub fn product<S: Scalar>(a: ArrayView2<'_, S>, b: ArrayView2<'_, S>) -> Array2<S> {
-    let mut c = Array2::zeros((a.nrows(), b.ncols()));
-    run(c.view_mut(), false, a, b);
-    c
+    let mut c = Array2::uninit((a.nrows(), b.ncols()));
+    // SAFETY: `c` is new, and nothing of it is read before every number is written. To clear it first would be a pass over it.
+    #[allow(unsafe_code)]
+    unsafe {
+        run(c.raw_view_mut().cast(), false, a, b);
+        c.assume_init()
+    }
 }
 
 /// `c += a b` for `a` of n x k, `b` of k x m and `c` of n x m; any of them may be transposed or a slice.
 ///
 /// # Panics
 /// If the shapes do not fit.
-pub fn add_product<S: Scalar>(c: ArrayViewMut2<'_, S>, a: ArrayView2<'_, S>, b: ArrayView2<'_, S>) {
-    run(c, true, a, b);
+pub fn add_product<S: Scalar>(mut c: ArrayViewMut2<'_, S>, a: ArrayView2<'_, S>, b: ArrayView2<'_, S>) {
+    // SAFETY: a view is valid, and as it is borrowed mutably it overlaps no other.
+    #[allow(unsafe_code)]
+    unsafe {
+        run(c.raw_view_mut(), true, a, b);
+    }
 }
 
 /// `c = a b`, whatever `c` held.
 ///
 /// # Panics
 /// If the shapes do not fit.
-pub fn write_product<S: Scalar>(c: ArrayViewMut2<'_, S>, a: ArrayView2<'_, S>, b: ArrayView2<'_, S>) {
-    run(c, false, a, b);
+pub fn write_product<S: Scalar>(mut c: ArrayViewMut2<'_, S>, a: ArrayView2<'_, S>, b: ArrayView2<'_, S>) {
+    // SAFETY: a view is valid, and as it is borrowed mutably it overlaps no other.
+    #[allow(unsafe_code)]
+    unsafe {
+        run(c.raw_view_mut(), false, a, b);
+    }
 }
 
-fn run<S: Scalar>(mut c: ArrayViewMut2<'_, S>, adds: bool, a: ArrayView2<'_, S>, b: ArrayView2<'_, S>) {
+/// Writes every number of `c`, and reads none unless `adds`.
+///
+/// # Safety
+/// `c` is valid for writes, overlaps neither `a` nor `b`, and is initialised if `adds`.
+#[allow(unsafe_code)]
+unsafe fn run<S: Scalar>(mut c: RawArrayViewMut<S, Ix2>, adds: bool, a: ArrayView2<'_, S>, b: ArrayView2<'_, S>) {
     let ((n, k), m) = (a.dim(), b.ncols());
     assert!(
         b.nrows() == k && c.dim() == (n, m),
@@ -73,9 +90,8 @@ fn run<S: Scalar>(mut c: ArrayViewMut2<'_, S>, adds: bool, a: ArrayView2<'_, S>,
     let copy = (b.strides()[0] == 1 && m > 1).then(|| transposed(b.t()));
     let b = copy.as_ref().map_or(b, |copy| copy.view());
     let (c_strides, a_strides, b_strides) = (strides(&c), strides(&a), strides(&b));
-    // SAFETY: the views are valid for their shapes and strides, which were just checked against each other; `c` is
-    // borrowed mutably, so it overlaps neither `a` nor `b`; and `Scalar` is sealed to `f32` and `f64`, which the kernel knows.
-    #[allow(unsafe_code)]
+    // SAFETY: all three are valid for their shapes and strides, which were just checked against each other, the rest is the caller's
+    // promise; and `Scalar` is sealed to `f32` and `f64`, which the kernel knows.
     unsafe {
         gemm::gemm(
             n,
@@ -181,6 +197,7 @@ mod tests {
             let inside = s![1..n + 1, 2..m + 2];
             add_product(large.slice_mut(inside), a.view(), b.view());
             near(&(&large.slice(inside) - S::one()), "added");
+            large.slice_mut(inside).fill(S::nan());
             write_product(large.slice_mut(inside), a.view(), b.view());
             near(&large.slice(inside).to_owned(), "written");
             large.slice_mut(inside).fill(S::one());

@@ -31,16 +31,14 @@ pub struct NormCache<S> {
 impl<S: Scalar> NormCache<S> {
     /// The output of the forward pass again, so that layers above need not keep it.
     pub fn output(&self, norm: &LayerNorm<S>) -> Array2<S> {
-        let mut y = self.unit.clone();
+        let mut y = Vec::with_capacity(self.unit.len());
         let (gain, shift) = norm.slices();
         crate::wide! {
-            for row in row_slices_mut(&mut y) {
-                for ((y, &g), &s) in row.iter_mut().zip(gain).zip(shift) {
-                    *y = *y * g + s;
-                }
+            for row in row_slices(&self.unit) {
+                y.extend(row.iter().zip(gain).zip(shift).map(|((&u, &g), &s)| u * g + s));
             }
         }
-        y
+        Array2::from_shape_vec(self.unit.dim(), y).expect("a number for each")
     }
 }
 

@@ -132,6 +132,10 @@ impl<T: Keep> Drop for Kept<T> {
     fn drop(&mut self) {
         let vector = std::mem::take(&mut self.0);
         let Some(class) = vector.capacity().checked_ilog2() else { return };
+        // One with room for more than whoever asks here would stay for ever.
+        if vector.capacity() > 1 << (CLASSES - 1) {
+            return;
+        }
         T::shelf(|shelf| {
             if let Some(kept) = shelf.get_mut(class as usize).filter(|kept| kept.len() < MOST) {
                 kept.push(vector);
