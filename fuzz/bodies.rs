@@ -7,7 +7,8 @@ use grapheme_core::{GraphTransformNet, NetworkConfig, Stream};
 use grapheme_optics::{Layout, OpticsSettings};
 use grapheme_train::checkpoint::Checkpoint;
 use grapheme_train::data::{BadLines, Loader};
-use grapheme_train::distance::{Direction, read};
+use grapheme_train::distance::sample::Sample;
+use grapheme_train::distance::{Direction, dot, read};
 use grapheme_train::ensemble::Ensemble;
 use grapheme_train::event::Event;
 use grapheme_train::explain::Explanation;
@@ -27,11 +28,12 @@ use std::sync::OnceLock;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("text", text),
     ("expression", expression),
     ("graph_json", graph_json),
     ("pairs", pairs),
+    ("dot", graphviz),
     ("optics", optics),
     ("training_examples", training_examples),
     ("config", config),
@@ -97,6 +99,17 @@ pub fn pairs(bytes: &[u8]) {
         let again = read::pairs(&lines.join("\n"), direction).expect("what is written can be read");
         assert_eq!(again.iter().map(read::to_line).collect::<Vec<_>>(), lines);
     }
+}
+
+/// Labelled graphs in the language of Graphviz: what is read has as many nodes as the text can name, joined once each.
+pub fn graphviz(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let Ok(graph) = dot::graph(&text) else { return };
+    assert!(graph.nodes() <= text.len() && graph.edges().windows(2).all(|pair| pair[0] < pair[1]));
+    assert!(graph.edges().iter().all(|&(a, b)| a != b && a.max(b) < graph.nodes()));
+    let direction = graph.direction();
+    let line = read::to_line(&Sample { a: graph.clone(), b: graph, ged: None, at_most: None });
+    read::pairs(&line, direction).expect("what is written can be read");
 }
 
 /// Settings of media.

@@ -19,7 +19,7 @@ struct Completions {
 
 /// Pages of the manual, one for each command
 #[derive(Args)]
-#[command(after_help = "Examples:\n  grapheme manual ~/.local/share/man/man1 && man grapheme-train")]
+#[command(after_help = "Examples:\n  grapheme manual ~/.cargo/share/man/man1 && man grapheme-train")]
 struct Manual {
     /// Folder for the pages, which is made if it is missing; pages of the same names are replaced
     folder: PathBuf,

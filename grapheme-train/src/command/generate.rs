@@ -1,6 +1,6 @@
 //! Generates text pairs: a mathematics curriculum and simple string tasks, every answer checked before it is written.
 
-use crate::command::CommandLine;
+use crate::command::{CommandLine, spoken};
 use crate::data::generate::{Level, Notation, Overwrite, Pair, Plan, Task, Written};
 use crate::output::{print, shell_word};
 use anyhow::{Context, Result};
@@ -164,7 +164,7 @@ fn generate(cli: Cli) -> Result<()> {
             writeln!(said, "{done} {}  {examples} examples, {bytes} bytes", path.display())?;
         }
         if !made.train.is_empty() && !made.dev.is_empty() {
-            writeln!(said, "next: train --data {}", shell_word(&out.to_string_lossy()))?;
+            writeln!(said, "next: {} --data {}", spoken("train"), shell_word(&out.to_string_lossy()))?;
         }
     }
     Ok(print(&said)?)

@@ -7,14 +7,14 @@ use crate::explain::{Explanation, svg};
 use crate::file::{self, FileError};
 use crate::lanes::Lanes;
 use crate::memory;
-use crate::output::{cell, print};
+use crate::output::{cell, print, tell};
 use crate::progress::StreamProgress;
 use crate::reader::Reading;
 use anyhow::{Result, bail, ensure};
 use clap::{ArgMatches, Parser};
 use grapheme_core::GraphTransformNet;
 use std::fmt::Write as _;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 
 /// Rewrites texts with a trained model: arguments, or lines of standard input.
@@ -116,6 +116,10 @@ struct Session {
 impl Session {
     /// Answers lines as they come: in chunks where there are many, at once where whoever writes them waits for us.
     fn stream(&self) -> Result<()> {
+        // Who forgot the text would wait for an answer, as this does for the text.
+        if io::stdin().is_terminal() {
+            tell("a text a line; Ctrl-D ends");
+        }
         let mut progress = StreamProgress::of_standard_input();
         let input = BufReader::with_capacity(1 << 16, progress.count(io::stdin()));
         let mut lines = Lines::new(input, BYTES_A_LINE);

@@ -23,6 +23,12 @@ pub enum DotError {
         /// The line, from 1.
         line: usize,
     },
+    /// A label that is given to many nodes, or that holds a name many times, makes a large graph of a small file.
+    #[error("line {line}: labels of more than 64 MB: shorten the label, or the name that stands for \\N in it")]
+    Labels {
+        /// The line, from 1.
+        line: usize,
+    },
     /// The nodes and edges are no graph.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -34,7 +40,7 @@ pub enum DotError {
 /// a `strict` graph, and labels of edges are not looked at. `O(bytes log nodes)`.
 ///
 /// # Errors
-/// [`DotError`], with the line: also for subgraphs and loops.
+/// [`DotError`], with the line: also for subgraphs, loops, and labels of more than 64 MB in all.
 ///
 /// ```
 /// use grapheme_train::distance::dot;
@@ -83,22 +89,36 @@ pub fn graph(text: &str) -> Result<LabelledGraph, DotError> {
     Ok(LabelledGraph::new(nodes.labels, &edges, direction)?)
 }
 
+/// Bytes that labels may have.
+const MOST_OF_LABELS: usize = 1 << 26;
+
 #[derive(Default)]
 struct Nodes {
     numbers: BTreeMap<String, usize>,
     labels: Vec<String>,
     default_label: Option<String>,
+    /// Of all labels that were made.
+    bytes: usize,
 }
 
 impl Nodes {
-    /// The number of a node, which is new if it was not named before.
-    fn number(&mut self, name: String) -> usize {
+    /// The number of a node, which is new if it was not named before. Nothing where its label would be one too many.
+    fn number(&mut self, name: String) -> Option<usize> {
         let next = self.labels.len();
         let number = *self.numbers.entry(name.clone()).or_insert(next);
         if number == next {
-            self.labels.push(self.default_label.clone().unwrap_or_else(|| "\\N".to_owned()).replace("\\N", &name));
+            let pattern = self.default_label.take();
+            let label = self.label(pattern.as_deref().unwrap_or("\\N"), &name)?;
+            self.default_label = pattern;
+            self.labels.push(label);
         }
-        number
+        Some(number)
+    }
+
+    /// A label in which `\N` stands for a name.
+    fn label(&mut self, pattern: &str, name: &str) -> Option<String> {
+        self.bytes += pattern.len() + pattern.matches("\\N").count() * name.len();
+        (self.bytes <= MOST_OF_LABELS).then(|| pattern.replace("\\N", name))
     }
 }
 
@@ -128,7 +148,8 @@ impl Parser {
     fn unexpected(&self, expected: &'static str) -> DotError {
         let found = match self.peek() {
             None => "the end".to_owned(),
-            Some(Token::Name(name, _)) => format!("{name:?}"),
+            // All of a long one would bury what is wrong with it.
+            Some(Token::Name(name, _)) => format!("{:?}", name.chars().take(60).collect::<String>()),
             Some(Token::Edge(Direction::Directed)) => "\"->\"".to_owned(),
             Some(Token::Edge(Direction::Undirected)) => "\"--\"".to_owned(),
             Some(Token::Sign(sign)) => format!("{:?}", sign.to_string()),
@@ -183,7 +204,7 @@ impl Parser {
         if self.is_sign('=') {
             return self.word("a value").map(drop);
         }
-        let mut last = nodes.number(name.clone());
+        let mut last = nodes.number(name.clone()).ok_or(DotError::Labels { line: self.line() })?;
         let mut is_edge = false;
         while let Some(Token::Edge(drawn)) = self.peek() {
             if *drawn != direction {
@@ -193,13 +214,13 @@ impl Parser {
                 }));
             }
             self.at += 1;
-            let next = nodes.number(self.node()?);
+            let next = nodes.number(self.node()?).ok_or(DotError::Labels { line: self.line() })?;
             edges.push((last, next));
             (last, is_edge) = (next, true);
         }
         let label = self.attributes()?;
         if let Some(label) = label.filter(|_| !is_edge) {
-            nodes.labels[last] = label.replace("\\N", &name);
+            nodes.labels[last] = nodes.label(&label, &name).ok_or(DotError::Labels { line: self.line() })?;
         }
         Ok(())
     }
@@ -359,6 +380,25 @@ mod tests {
         assert_eq!(read.labels(), ["x", "x", "x", "i", "d e!"]);
         assert_eq!(read.edges(), [(0, 1), (1, 2)]);
         assert_eq!(read.direction(), Direction::Undirected);
+    }
+
+    #[test]
+    fn labels_that_grow_beyond_their_file_are_refused() {
+        let (name, names) = ("a".repeat(20_000), (0..1000).map(|i| format!("n{i} ")).collect::<String>());
+        let often = "\\N".repeat(20_000);
+        for text in [
+            format!("graph {{\n node [label=\"{often}\"]\n {name} }}"),
+            format!("graph {{\n\n {name} [label=\"{often}\"] }}"),
+            format!("graph {{\n node [label={}]\n {names} }}", "x".repeat(100_000)),
+        ] {
+            let error = graph(&text).unwrap_err().to_string();
+            assert!(error.starts_with("line 3: labels of more than 64 MB: shorten the label"), "{error}");
+        }
+        let error = graph(&format!("graph {{ a -- b }} {name}")).unwrap_err().to_string();
+        assert!(error.len() < 200, "{error}");
+        // Twice the label of a node counts twice, as both were made.
+        let read = graph("graph { node [label=\"\\N\\N\"] a b [label=c] }").unwrap();
+        assert_eq!(read.labels(), ["aa", "c"]);
     }
 
     #[test]

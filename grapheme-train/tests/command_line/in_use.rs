@@ -193,6 +193,18 @@ fn what_became_of_a_text_is_drawn_where_texts_are_named() {
 }
 
 #[test]
+fn what_generate_says_to_type_next_can_be_typed() {
+    let sandbox = Sandbox::new();
+    let args = ["pairs", "--task", "drop-last", "--train", "40", "--dev", "4", "--out", "a few"];
+    let said =
+        Said::of("generate", sandbox.command("generate", &args).env_remove("CARGO").output().unwrap()).succeeds();
+    let next = said.stdout.lines().find_map(|line| line.strip_prefix("next: ")).unwrap();
+    let line = format!("{next} --preset tiny --width 8 --dry-run");
+    let output = std::process::Command::new("sh").args(["-c", &line]).current_dir(sandbox.path("")).output().unwrap();
+    assert!(Said::of(&line, output).succeeds().stdout.contains("40 examples"), "{line}");
+}
+
+#[test]
 fn an_error_report_is_written_beside_the_figures() {
     let sandbox = Sandbox::trained().copy();
     let args = ["--run", "run", "--data", "data/dev.jsonl", "--report", "errors.md"];

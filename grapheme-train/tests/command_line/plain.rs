@@ -58,6 +58,15 @@ fn no_color_is_honoured_on_a_terminal() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn who_gives_no_text_is_told_to_type_one() {
+    match on_a_terminal(Sandbox::trained(), "infer", "--run run", false) {
+        Ok(said) => assert!(said.contains("a text a line; Ctrl-D ends"), "{said:?}"),
+        Err(_) => println!("skipped: there is no script"),
+    }
+}
+
 /// So few parts that each is drawn; a bar leaves out some of those that follow each other at once.
 #[cfg(target_os = "linux")]
 #[test]
