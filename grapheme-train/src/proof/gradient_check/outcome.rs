@@ -134,6 +134,12 @@ impl Outcome {
         })
     }
 
+    /// Blocks of parameters, and boundaries, at which no case had a gradient, so that no fault could be planted there. Where all
+    /// combinations are checked there is none; a few alone may leave some out, as the `words` loss does weights of edges.
+    pub fn without_gradient(&self) -> Vec<&str> {
+        self.all_faults().filter(|(_, faults)| faults.planted == 0).map(|(name, _)| name).collect()
+    }
+
     /// Everything that speaks against the backward pass or against the check itself, in sentences.
     pub fn complaints(&self) -> Vec<String> {
         let mut complaints = Vec::new();
@@ -150,9 +156,7 @@ impl Outcome {
             }
         }
         for (name, Faults { planted, caught }) in self.all_faults() {
-            if *planted == 0 {
-                complaints.push(format!("{name}: no case had a gradient there, so no fault could be planted"));
-            } else if caught < planted {
+            if caught < planted {
                 complaints.push(format!("{name}: only {caught} of {planted} planted faults were caught"));
             }
         }
@@ -164,7 +168,7 @@ impl Outcome {
 
     /// Whether every derivative agrees and every planted fault was caught, at least one a block and a boundary.
     pub fn passed(&self) -> bool {
-        self.complaints().is_empty()
+        self.complaints().is_empty() && self.without_gradient().is_empty()
     }
 
     fn all_faults(&self) -> impl Iterator<Item = (&str, &Faults)> {
