@@ -70,9 +70,9 @@ fn a_step_on_sizes_seen_before_gives_everything_back_and_needs_no_new_memory() {
     grapheme_train::memory::keep();
     let pool = examples(16, 6..=12, 3);
     for (name, spec, most) in [
-        ("words", preset(Preset::Words, None, &pool), 716),
-        ("dilated", preset(Preset::Dilated, None, &pool), 575),
-        ("tiny", preset(Preset::Tiny, None, &pool), 490),
+        ("words", preset(Preset::Words, None, &pool), 628),
+        ("dilated", preset(Preset::Dilated, None, &pool), 486),
+        ("tiny", preset(Preset::Tiny, None, &pool), 400),
         ("small with Sinkhorn", small(&pool), 860),
     ] {
         let mut step = Step::new(spec, pool.clone());
