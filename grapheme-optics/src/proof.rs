@@ -19,6 +19,7 @@ use thiserror::Error;
 
 /// Nothing was proved, for a reason that says nothing about media.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ProofError {
     /// The network could not be built.
     #[error(transparent)]

@@ -21,6 +21,7 @@ pub struct RaySettings {
 
 /// Why no ray was traced.
 #[derive(Clone, Copy, Debug, PartialEq, Error)]
+#[non_exhaustive]
 pub enum RayError {
     /// Light does not get there.
     #[error("the loss {loss} reaches the energy {energy}: there n^2 = 2 (E - U) is not positive; raise the surplus")]

@@ -44,6 +44,7 @@ type Net = GraphTransformNet<f32>;
 
 /// Why training stopped before its end. The last checkpoint is intact.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum TrainError {
     /// A setting out of its range.
     #[error(transparent)]

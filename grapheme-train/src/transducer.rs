@@ -28,6 +28,7 @@ pub struct Transducer {
 
 /// Why a model cannot be loaded or used.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum TransducerError {
     /// The folder holds no readable run.
     #[error(transparent)]

@@ -52,6 +52,7 @@ pub struct GraphBatch {
 
 /// Why a batch was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Error)]
+#[non_exhaustive]
 pub enum BatchError {
     /// Byte offsets are kept in 32 bits.
     #[error("{bytes} bytes of text in one batch: at most {} fit, so make the batch smaller", u32::MAX)]

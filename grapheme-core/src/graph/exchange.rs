@@ -12,6 +12,7 @@ pub const JSON_VERSION: u32 = 1;
 
 /// Why a JSON text is not a grapheme graph.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum JsonError {
     /// Not JSON, or not with these fields. The message names line and column.
     #[error("not a grapheme graph in JSON: {0}")]

@@ -9,6 +9,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 /// Why a text is no expression. Columns count graphemes from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ExpressionError {
     /// There is nothing but white space.
     #[error("there is nothing to read")]

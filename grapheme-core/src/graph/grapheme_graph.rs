@@ -58,6 +58,7 @@ pub struct GraphemeEdge {
 
 /// Why a graph refused an edit, or has no text.
 #[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
 pub enum GraphError {
     /// A label of a node to be.
     #[error("a label may not be empty: remove the node instead")]

@@ -71,6 +71,7 @@ pub struct Topology {
 
 /// Why a topology was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Error)]
+#[non_exhaustive]
 pub enum TopologyError {
     /// An edge does not go forward within one graph.
     #[error("edge {source_node} -> {target_node}: an edge must go from a smaller to a larger index within one graph")]

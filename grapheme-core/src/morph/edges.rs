@@ -85,6 +85,7 @@ impl EdgeCandidate {
 
 /// Why edges were not rewritten.
 #[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
 pub enum EdgeError {
     /// Rows of the wrong shape.
     #[error(transparent)]

@@ -46,6 +46,7 @@ struct Bias<S> {
 
 /// Why a history was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum HistoryError {
     /// A contributor is not a node of the input.
     #[error("output {output} lists contributor {contributor}, but the input has {inputs} nodes")]

@@ -48,6 +48,7 @@ impl ForwardOptions<'_> {
 
 /// Why a forward pass was refused.
 #[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
 pub enum ForwardError {
     /// A layer was given rows of the wrong shape.
     #[error(transparent)]

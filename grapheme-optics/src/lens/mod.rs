@@ -111,6 +111,7 @@ impl Field for FishEye {
 
 /// Why a ray was not followed to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Error)]
+#[non_exhaustive]
 pub enum ShootError {
     /// The index is not real where the ray starts.
     #[error("n^2 = {square} at the start of the ray: it must be positive")]

@@ -80,6 +80,7 @@ impl At {
 
 /// Why rays were not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum TraceError {
     /// There are too many.
     #[error("more than {limit} rays: trace a shorter text or fewer layers, or draw rays at random")]

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 /// Why a frame, a sequence or a setting is refused.
 #[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
 pub enum FieldError {
     /// A number that is not finite.
     #[error(

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 /// Why a checkpoint could not be written or read. Every message names the file, and the parameter where there is one.
 #[derive(Clone, Debug, Error)]
+#[non_exhaustive]
 pub enum CheckpointError {
     /// The operating system refused.
     #[error(transparent)]

@@ -49,6 +49,7 @@ pub struct Curve {
 
 /// A training could not be done.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum CurveError {
     /// The examples cannot be used.
     #[error(transparent)]

@@ -119,6 +119,7 @@ impl Judged {
 
 /// The judging could not be done.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum JudgeError {
     /// The texts fit into no batch.
     #[error(transparent)]

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 /// Why a file or folder of examples could not be loaded.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum DataError {
     /// The examples are not those that a run began with.
     #[error(
@@ -116,6 +117,7 @@ pub struct BadLine {
 
 /// What is wrong with a line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum LineFault {
     /// Nothing on it, and it isn't the last one.
     #[error("blank line; remove it (an empty pair is written as a lone tab)")]

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 /// Why a text in DOT is no graph.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum DotError {
     /// The text does not go on as it must.
     #[error("line {line}: {expected} expected, {found} found")]

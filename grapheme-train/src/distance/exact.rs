@@ -33,6 +33,7 @@ impl Default for Exact {
 
 /// Why there is no exact distance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ExactError {
     /// The search cannot hold it.
     #[error("a graph has {nodes} nodes, the exact search holds {MAX_EXACT_NODES}: use the method sinkhorn")]

@@ -35,6 +35,7 @@ pub enum Direction {
 
 /// Why labels and edges are no simple graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum GraphError {
     /// An edge to nowhere.
     #[error("edges[{index}]: there is no node {node}, nodes are numbered from 0 to below {nodes}: correct the edge")]

@@ -63,6 +63,7 @@ pub struct Distance {
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum DistanceError {
     /// The graphs cannot be compared.
     #[error(transparent)]

@@ -16,6 +16,7 @@ pub const MAX_NODES: usize = 8000;
 
 /// Why two graphs cannot be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum PairError {
     /// One has directed edges, the other has not.
     #[error("one graph is directed and the other is not: give both the same kind of edges")]

@@ -114,6 +114,7 @@ pub struct EditPath {
 
 /// Why a path does not apply to a graph: it was made for another one.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum EditError {
     /// An edit that the graph has no place for.
     #[error("edits[{index}], {edit}, does not fit: {reason}")]

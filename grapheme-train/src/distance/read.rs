@@ -10,6 +10,7 @@ use thiserror::Error;
 
 /// Why a JSON text is no graph.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ReadError {
     /// Not JSON, or not with these fields.
     #[error("not a graph like {{\"labels\": [\"C\", \"O\"], \"edges\": [[0, 1]]}}: {0}")]
@@ -34,6 +35,7 @@ pub struct PairsError {
 
 /// What is wrong with a pair.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum PairLineError {
     /// Not JSON, or not with these fields.
     #[error("not a pair like {{\"a\": {{\"labels\": [\"C\"], \"edges\": []}}, \"b\": ..., \"ged\": 1}}: {0}")]

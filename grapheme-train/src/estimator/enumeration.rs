@@ -24,6 +24,7 @@ pub const MOST_CANDIDATES: usize = 16;
 
 /// Why nothing was enumerated.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum EnumerationError {
     /// Too many choices.
     #[error(

@@ -90,6 +90,7 @@ impl<S: Scalar> Estimate<S> {
 
 /// Why no gradient was taken.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum EstimateError {
     /// The network refused the batch.
     #[error(transparent)]

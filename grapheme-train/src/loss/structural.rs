@@ -202,6 +202,7 @@ pub struct Evaluation<S> {
 
 /// Inputs that do not fit together.
 #[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
 pub enum LossError {
     /// A part has the wrong number of entries.
     #[error("{what} has {found} entries, expected {expected}")]

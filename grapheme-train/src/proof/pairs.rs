@@ -33,6 +33,7 @@ pub struct Pairs {
 
 /// Why an experiment could not be done.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ProofError {
     /// A setting is out of its range.
     #[error(transparent)]

@@ -22,6 +22,7 @@ pub struct RunFolder {
 
 /// Why a folder cannot be used for a run.
 #[derive(Clone, Debug, Error)]
+#[non_exhaustive]
 pub enum RunError {
     /// The operating system refused.
     #[error(transparent)]

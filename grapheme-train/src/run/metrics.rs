@@ -11,6 +11,7 @@ use thiserror::Error;
 
 /// Why metrics could not be written or read.
 #[derive(Clone, Debug, Error)]
+#[non_exhaustive]
 pub enum MetricsError {
     /// The operating system refused.
     #[error(transparent)]

@@ -16,6 +16,7 @@ pub struct Dual {
 
 /// Why an expression has no value.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum EvalError {
     #[error("a number does not fit 128 bits")]
     Overflow,

@@ -17,6 +17,7 @@ pub enum Expr {
 
 /// Why a text is no expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ParseError {
     #[error("the text ends before its expression does")]
     Unfinished,

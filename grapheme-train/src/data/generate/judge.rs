@@ -9,6 +9,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 /// Why an answer was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum Refusal {
     /// The judge cannot tell, for its numbers do not fit; take another example.
     #[error("a number does not fit 128 bits")]

@@ -201,6 +201,7 @@ pub struct Generated {
 
 /// Why a plan could not be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum GenerateError {
     /// The task has too few different inputs, or the plan is unlucky.
     #[error("{task}: found only {found} different inputs for {split}; ask for fewer examples")]

@@ -33,6 +33,7 @@ pub struct Written {
 
 /// Why files were not written. Those that were there are intact.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum WriteError {
     /// A file holds something else.
     #[error("{}: exists with other content; name another folder or replace it with --force", path.display())]

@@ -334,6 +334,7 @@ impl Inputs {
 
 /// The inputs could not be built.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum InputError {
     /// A graph refused an edge.
     #[error(transparent)]

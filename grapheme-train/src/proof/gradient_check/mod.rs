@@ -65,6 +65,7 @@ impl Default for Settings {
 
 /// The check could not be done; this is no verdict on any derivative.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum CheckError {
     /// No combination has such a name.
     #[error("no combination has {filter:?} in its name; names look like {example}")]
@@ -89,6 +90,7 @@ pub enum CheckError {
 
 /// Why a case could not be evaluated.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum Reason {
     /// Its network could not be built.
     #[error(transparent)]
