@@ -7,8 +7,8 @@ use std::io::{self, IsTerminal, Read};
 use std::sync::Mutex;
 use std::time::Instant;
 
-/// How far a job is whose parts can be counted: a bar on standard error where that is a terminal; elsewhere a line wherever nothing was told for ten seconds. Both say how long
-/// the parts that are left will take if they go like those that were done. Threads may share it.
+/// How far a job is whose parts can be counted: a bar on standard error where that is a terminal; elsewhere a line wherever nothing
+/// was told for ten seconds. Both say how long the parts that are left will take if they go like those that were done. Threads may share it.
 ///
 /// ```
 /// use grapheme_train::progress::Progress;

@@ -24,7 +24,7 @@ pub fn tanh<S: Scalar>(x: S) -> S {
 /// `ln sigmoid(x) = -ln(1 + exp(-x))`, exact also where the sigmoid rounds to 0 or 1.
 #[inline]
 pub fn log_sigmoid<S: Scalar>(x: S) -> S {
-    x.min(S::zero()) - (-x.abs()).exp().ln_1p()
+    log_sigmoids(x).1
 }
 
 /// [`log_sigmoid`] of `-x` and of `x`, which share the logarithm.

@@ -160,6 +160,7 @@ mod tests {
         assert_eq!((Kept::<f64>::unset(120).len(), Kept::<f64>::with_capacity(100).len()), (120, 0));
         // What is large is given back, and no more are kept than a few.
         drop(Kept::<f32>::zeros(1 << CLASSES));
+        drop(Kept::<f32>::from(Vec::with_capacity((1 << (CLASSES - 1)) + 1)));
         drop((0..2 * MOST).map(|_| Kept::<f32>::zeros(3)).collect::<Vec<_>>());
         let counts = f32::shelf(|shelf| shelf.each_ref().map(Vec::len)).unwrap();
         assert!(counts[2] == MOST && counts.iter().sum::<usize>() == MOST);

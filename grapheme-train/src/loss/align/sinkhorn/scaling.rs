@@ -25,7 +25,8 @@ use std::ops::Range;
 const COARSE_ABOVE: f64 = 1e-5;
 /// A kernel of no more entries is at hand at once in `f64` too, and one in `f32` before it would only be made for nothing.
 const FEW: usize = 1024;
-/// Rows whose share of the columns is added up before it goes into sums in `f64`.
+/// Rows whose share of the columns is added up before it goes into sums in `f64`; of a kernel, rows that are made together, and of a
+/// plan those that are delivered together.
 const TOGETHER: usize = 32;
 /// The same for the entries of a row, in registers.
 const STRETCH: usize = 1024;
