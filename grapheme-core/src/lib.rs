@@ -30,6 +30,7 @@
 
 pub mod check;
 pub mod graph;
+pub mod kept;
 pub mod layers;
 pub mod medium;
 pub mod morph;
@@ -41,6 +42,7 @@ pub mod scalar;
 pub mod vector;
 
 pub use graph::{GraphBatch, GraphemeGraph, Topology};
+pub use kept::{Kept, Matrix};
 pub use medium::{Boundary, BoundaryFigures, Detour, GradientMedium, Media, Vacuum};
 pub use morph::MergeHistory;
 pub use network::{GraphTransformNet, NetworkConfig};

@@ -3,8 +3,9 @@
 //! A *lattice point* `(r, c)` says that the first `r` predicted nodes and the first `c` targets are done with. A step
 //! matches `(+1, +1)`, deletes `(+1, 0)` or inserts `(0, +1)`.
 
-use super::kept::{Keep, Kept, keep};
 use crate::loss::band::Band;
+use grapheme_core::keep;
+use grapheme_core::kept::{Keep, Kept};
 use grapheme_core::vector::{self, exp, ln};
 use grapheme_core::wide;
 use std::ops::{Add, Mul, RangeInclusive, Sub};

@@ -2,7 +2,6 @@
 //!
 //! `n` predicted nodes are assigned to `m` target nodes. [`Monotone`] keeps their order, [`Sinkhorn`] does not.
 
-mod kept;
 pub(crate) mod lattice;
 mod monotone;
 mod sinkhorn;

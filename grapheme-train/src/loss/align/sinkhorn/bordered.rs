@@ -1,8 +1,8 @@
 //! The transport problem with its dummy row and column, in `f64`.
 
-use super::super::kept::Kept;
 use super::{Alignment, Potentials, Problem};
 use crate::loss::band::{Band, Banded};
+use grapheme_core::Kept;
 use grapheme_core::Scalar;
 use grapheme_core::vector::{self, exp};
 use grapheme_core::wide;

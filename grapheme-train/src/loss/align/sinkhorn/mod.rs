@@ -19,9 +19,9 @@ mod scaling;
 mod schur;
 mod unrolled;
 
-use super::kept::Kept;
 use super::{Aligner, Alignment, Monotone, Problem, ProblemGradient, SettingError, Status, Upstream};
 use bordered::{Bordered, Delivery};
+use grapheme_core::Kept;
 use grapheme_core::Scalar;
 use scaling::Sweeper;
 use schur::Schur;

@@ -10,10 +10,10 @@
 //! epsilon (stabilised scaling: Schmitzer, Stabilized sparse scaling algorithms for entropy regularized transport
 //! problems, SIAM J. Sci. Comput. 2019).
 
-use super::super::kept::{Keep, Kept};
 use super::Potentials;
 use super::bordered::{Bordered, Delivery};
 use grapheme_core::Scalar;
+use grapheme_core::kept::{Keep, Kept};
 use grapheme_core::product::product;
 use grapheme_core::vector::{self, exp, ln};
 use grapheme_core::wide;

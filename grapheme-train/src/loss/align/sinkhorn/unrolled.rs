@@ -3,10 +3,10 @@
 //! An iteration is `f = F(g)` and then `g = G(f)`, both log-sum-exps whose derivatives are the conditional
 //! distributions of rows and columns. The epsilons of the iterations and their number are constants.
 
-use super::super::kept::Kept;
 use super::bordered::Bordered;
 use super::scaling::{Pulled, Puller};
 use super::{BorderedGradient, Potentials, Sinkhorn, Value};
+use grapheme_core::Kept;
 
 /// A row or column of mass `a` has exponents up to `-log a`, and one without mass is held by no constraint: far from
 /// convergence its derivative may exceed what an `f32` can hold, and is cut off here.

@@ -1,0 +1,304 @@
+//! Vectors and matrices whose memory a thread keeps.
+//!
+//! A training step makes the same arrays as the one before. What it drops goes to a shelf of its thread and is found there again, while it is
+//! still in the cache: after the first step of its sizes, a step asks the allocator for nothing.
+
+use ndarray::Array2;
+use std::fmt::{self, Debug};
+use std::ops::{Deref, DerefMut};
+
+/// Vectors have room for a power of two; those with room for this one and more go back to the allocator, whose time does not
+/// count beside theirs.
+pub const CLASSES: usize = 18;
+/// A thread keeps no more of each size than this.
+const MOST: usize = 64;
+
+/// The vectors that a thread has kept, by the power of two that they have room for: what is asked for is found at once, and a
+/// problem of sizes seen before finds all of its own.
+pub type Shelf<T> = [Vec<Vec<T>>; CLASSES];
+
+/// What vectors are kept of; [`keep!`](crate::keep) makes it so.
+pub trait Keep: Copy + Default {
+    /// What `work` makes of the vectors that this thread has kept; nothing while the thread ends.
+    fn shelf<R>(work: impl FnOnce(&mut Shelf<Self>) -> R) -> Option<R>;
+}
+
+/// Makes [`Keep`](crate::kept::Keep) of a type: a shelf for each thread.
+#[macro_export]
+macro_rules! keep {
+    ($type:ty) => {
+        impl $crate::kept::Keep for $type {
+            #[inline]
+            fn shelf<R>(work: impl FnOnce(&mut $crate::kept::Shelf<Self>) -> R) -> Option<R> {
+                use $crate::kept::{CLASSES, Shelf};
+                thread_local! {
+                    static SHELF: std::cell::RefCell<Shelf<$type>> =
+                        const { std::cell::RefCell::new([const { Vec::new() }; CLASSES]) };
+                }
+                SHELF.try_with(|shelf| work(&mut shelf.borrow_mut())).ok()
+            }
+        }
+    };
+}
+
+keep!(f32);
+keep!(f64);
+keep!(u32);
+keep!(bool);
+
+/// A vector that gives its memory to the next one of this thread when it is dropped.
+pub struct Kept<T: Keep>(Vec<T>);
+
+impl<T: Keep> Kept<T> {
+    /// As it was left, with room for so many.
+    #[inline]
+    fn taken(length: usize) -> Self {
+        let class = length.next_power_of_two().trailing_zeros() as usize;
+        if class >= CLASSES {
+            return Self(Vec::with_capacity(length));
+        }
+        let taken = T::shelf(|shelf| shelf[class].pop()).flatten();
+        Self(taken.unwrap_or_else(|| Vec::with_capacity(1 << class)))
+    }
+
+    /// Empty, with room for so many.
+    pub fn with_capacity(length: usize) -> Self {
+        let mut kept = Self::taken(length);
+        kept.clear();
+        kept
+    }
+
+    /// So many numbers that are still to be set: until then they are any.
+    pub fn unset(length: usize) -> Self {
+        let mut kept = Self::taken(length);
+        kept.resize(length, T::default());
+        kept
+    }
+
+    /// So many times the same.
+    pub fn filled(length: usize, value: T) -> Self {
+        let mut kept = Self::with_capacity(length);
+        kept.resize(length, value);
+        kept
+    }
+
+    /// So many defaults: zeros, of numbers.
+    pub fn zeros(length: usize) -> Self {
+        Self::filled(length, T::default())
+    }
+}
+
+impl<T: Keep> Default for Kept<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Keep> Clone for Kept<T> {
+    fn clone(&self) -> Self {
+        let mut kept = Self::with_capacity(self.len());
+        kept.extend_from_slice(self);
+        kept
+    }
+}
+
+impl<T: Keep + Debug> Debug for Kept<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<T: Keep + PartialEq> PartialEq for Kept<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<T: Keep> FromIterator<T> for Kept<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        let items = items.into_iter();
+        let mut kept = Self::with_capacity(items.size_hint().0);
+        kept.extend(items);
+        kept
+    }
+}
+
+impl<T: Keep> From<Vec<T>> for Kept<T> {
+    fn from(vector: Vec<T>) -> Self {
+        Self(vector)
+    }
+}
+
+impl<T: Keep> Deref for Kept<T> {
+    type Target = Vec<T>;
+
+    fn deref(&self) -> &Vec<T> {
+        &self.0
+    }
+}
+
+impl<T: Keep> DerefMut for Kept<T> {
+    fn deref_mut(&mut self) -> &mut Vec<T> {
+        &mut self.0
+    }
+}
+
+impl<'a, T: Keep> IntoIterator for &'a Kept<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+impl<'a, T: Keep> IntoIterator for &'a mut Kept<T> {
+    type Item = &'a mut T;
+    type IntoIter = std::slice::IterMut<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter_mut()
+    }
+}
+
+impl<T: Keep> Drop for Kept<T> {
+    fn drop(&mut self) {
+        give_back(std::mem::take(&mut self.0));
+    }
+}
+
+/// Lays a vector on the shelf of this thread, if there is room.
+#[inline]
+fn give_back<T: Keep>(vector: Vec<T>) {
+    let Some(class) = vector.capacity().checked_ilog2() else { return };
+    // One with room for more than whoever asks here would stay for ever.
+    if vector.capacity() > 1 << (CLASSES - 1) {
+        return;
+    }
+    T::shelf(|shelf| {
+        if let Some(kept) = shelf.get_mut(class as usize).filter(|kept| kept.len() < MOST) {
+            kept.push(vector);
+        }
+    });
+}
+
+/// A matrix in row-major order that gives its memory to the next one of its thread when it is dropped; in all else an [`Array2`].
+pub struct Matrix<S: Keep>(Array2<S>);
+
+impl<S: Keep> Matrix<S> {
+    /// Numbers that are still to be set: until then they are any.
+    pub fn unset((rows, columns): (usize, usize)) -> Self {
+        Self::from_kept((rows, columns), Kept::unset(rows * columns))
+    }
+
+    /// All zero.
+    pub fn zeros((rows, columns): (usize, usize)) -> Self {
+        Self::from_kept((rows, columns), Kept::zeros(rows * columns))
+    }
+
+    /// The numbers of a vector, row after row.
+    ///
+    /// # Panics
+    /// If they are not `rows * columns`.
+    pub fn from_kept((rows, columns): (usize, usize), mut kept: Kept<S>) -> Self {
+        let values = std::mem::take(&mut kept.0);
+        Self(Array2::from_shape_vec((rows, columns), values).expect("a number for each place"))
+    }
+
+    /// All numbers, row after row.
+    pub fn values(&self) -> &[S] {
+        self.0.as_slice().expect("a matrix is in row-major order")
+    }
+
+    /// The same, to be written.
+    pub fn values_mut(&mut self) -> &mut [S] {
+        self.0.as_slice_mut().expect("a matrix is in row-major order")
+    }
+}
+
+impl<S: Keep> From<Array2<S>> for Matrix<S> {
+    fn from(array: Array2<S>) -> Self {
+        if array.is_standard_layout() { Self(array) } else { Self(array.as_standard_layout().into_owned()) }
+    }
+}
+
+impl<S: Keep> Deref for Matrix<S> {
+    type Target = Array2<S>;
+
+    fn deref(&self) -> &Array2<S> {
+        &self.0
+    }
+}
+
+impl<S: Keep> DerefMut for Matrix<S> {
+    fn deref_mut(&mut self) -> &mut Array2<S> {
+        &mut self.0
+    }
+}
+
+impl<S: Keep> Clone for Matrix<S> {
+    fn clone(&self) -> Self {
+        let mut kept = Kept::with_capacity(self.len());
+        kept.extend_from_slice(self.values());
+        Self::from_kept(self.dim(), kept)
+    }
+}
+
+impl<S: Keep + Debug> Debug for Matrix<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<S: Keep + PartialEq> PartialEq for Matrix<S> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<S: Keep> Drop for Matrix<S> {
+    fn drop(&mut self) {
+        let empty = Array2::from_shape_simple_fn((0, 0), S::default);
+        give_back(std::mem::replace(&mut self.0, empty).into_raw_vec_and_offset().0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_used_again_and_comes_clean() {
+        let first = Kept::<f64>::filled(100, 3.0);
+        let at = first.as_ptr();
+        drop(first);
+        let second = Kept::<f64>::zeros(90);
+        assert_eq!(second.as_ptr(), at);
+        assert!(second.len() == 90 && second.iter().all(|&x| x == 0.0));
+        drop(second);
+        assert_eq!((Kept::<f64>::unset(120).len(), Kept::<f64>::with_capacity(100).len()), (120, 0));
+        // What is large is given back, and no more are kept than a few.
+        drop(Kept::<f32>::zeros(1 << CLASSES));
+        drop(Kept::<f32>::from(Vec::with_capacity((1 << (CLASSES - 1)) + 1)));
+        drop((0..2 * MOST).map(|_| Kept::<f32>::zeros(3)).collect::<Vec<_>>());
+        let counts = f32::shelf(|shelf| shelf.each_ref().map(Vec::len)).unwrap();
+        assert!(counts[2] == MOST && counts.iter().sum::<usize>() == MOST);
+        // One that has grown serves whoever its room is enough for.
+        drop(Kept::<f32>::from(Vec::with_capacity(100)));
+        assert!((64..=100).contains(&Kept::<f32>::with_capacity(50).capacity()));
+    }
+    #[test]
+    fn a_matrix_is_an_array_whose_memory_comes_back() {
+        let mut first = Matrix::<f64>::zeros((3, 5));
+        first.fill(2.0);
+        let at = first.as_ptr();
+        assert_eq!(first.clone(), first);
+        drop(first);
+        let second = Matrix::<f64>::zeros((4, 4));
+        assert!(second.iter().all(|&x| x == 0.0) && second.values().len() == 16);
+        // The clone went to the shelf as well, so one of the two comes first.
+        assert!(at == second.as_ptr() || at == Matrix::<f64>::unset((2, 5)).as_ptr());
+        let turned = ndarray::array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]].reversed_axes();
+        assert_eq!(Matrix::from(turned).values(), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    }
+}
