@@ -1,12 +1,11 @@
 //! What kernels work on: texts, examples, graphs and assignments, the same in every run.
 
-use grapheme_core::{GraphBatch, Scalar, Stream};
+use grapheme_core::{GraphBatch, Kept, Scalar, Stream};
 use grapheme_train::data::Example;
 use grapheme_train::loss::align::Problem;
 use grapheme_train::loss::{Band, Banded};
 use ndarray::Array2;
 use rand::RngExt;
-use std::sync::Arc;
 
 /// Kinds of text.
 pub const SCRIPTS: [&str; 4] = ["ascii", "mixed", "hangul", "emoji"];
@@ -102,11 +101,11 @@ pub fn matrix<S: Scalar>(n: usize, d: usize, seed: u64) -> Array2<S> {
 
 /// Costs below `cost`, deletions between 0.1 and 1.1, and masses of 0.8: candidates that mostly stay or merge, and labels that
 /// mostly fit, as in the middle of training.
-pub fn problem<S: Scalar>(band: &Arc<Band>, cost: f64, insertion: f64) -> Problem<S> {
+pub fn problem<S: Scalar>(band: &Band, cost: f64, insertion: f64) -> Problem<S> {
     let uniform = |index: u64| (Stream::new(1).at(index) >> 11) as f64 / (1u64 << 53) as f64;
     let entry = |i: usize, j: usize| S::lit(cost * uniform((i * band.columns() + j) as u64));
     let deletion = (0..band.rows()).map(|i| S::lit(0.1 + uniform(7_000_000_000 + i as u64))).collect();
-    let mass = vec![S::lit(0.8); band.rows()];
-    Problem::new(Banded::from_fn(band, entry), deletion, vec![S::lit(insertion); band.columns()], mass)
+    let mass = Kept::filled(band.rows(), S::lit(0.8));
+    Problem::new(Banded::from_fn(band, entry), deletion, Kept::filled(band.columns(), S::lit(insertion)), mass)
         .expect("the lengths are those of the band")
 }

@@ -5,6 +5,7 @@
 //! its dictionary (Brown et al., The mathematics of statistical machine translation, 1993): a lower bound of what keeping
 //! order costs.
 
+use grapheme_core::Kept;
 use grapheme_core::check::NumericGradient;
 use grapheme_train::loss::align::{Aligner, Problem, ProblemGradient, Upstream};
 use grapheme_train::loss::{Alignment, Band, Banded, Monotone, Status};
@@ -14,7 +15,7 @@ struct Independent;
 impl Aligner<f64> for Independent {
     fn align(&self, problem: &Problem<f64>) -> Alignment<f64> {
         let (band, m) = (problem.cost().band(), problem.insertion().len());
-        let (mut plan, mut deleted, mut value) = (Banded::filled(band, 0.0), Vec::new(), 0.0);
+        let (mut plan, mut deleted, mut value) = (Banded::filled(band, 0.0), Kept::default(), 0.0);
         for i in 0..band.rows() {
             // Costs are not negative here, so nothing overflows.
             let absent = (-problem.deletion()[i]).exp();
@@ -23,7 +24,7 @@ impl Aligner<f64> for Independent {
             plan.row_mut(i).iter_mut().zip(problem.cost().row(i)).for_each(|(p, c)| *p = (-c).exp() / total);
             deleted.push(absent / total);
         }
-        let (inserted, status) = (vec![0.0; m], Status::Converged);
+        let (inserted, status) = (Kept::zeros(m), Status::Converged);
         Alignment { value, plan, deleted, inserted, residual: 0.0, iterations: 1, status, potentials: None }
     }
 
@@ -38,7 +39,7 @@ impl Aligner<f64> for Independent {
         cost.values_mut().iter_mut().for_each(|p| *p *= upstream.value);
         let deletion = alignment.deleted.iter().map(|p| p * upstream.value).collect();
         let (n, m) = (problem.mass().len(), problem.insertion().len());
-        ProblemGradient { cost, deletion, insertion: vec![0.0; m], mass: vec![0.0; n] }
+        ProblemGradient { cost, deletion, insertion: Kept::zeros(m), mass: Kept::zeros(n) }
     }
 }
 
@@ -49,7 +50,8 @@ fn main() {
     let problem = |costs: &[f64]| {
         let cost = Banded::from_fn(&band, |i, j| costs[i * m + j]);
         // No target may be left out by a method that keeps order, so that the two can be compared.
-        Problem::new(cost, vec![0.7; n], vec![f64::INFINITY; m], vec![1.0; n]).expect("lengths fit")
+        Problem::new(cost, Kept::filled(n, 0.7), Kept::filled(m, f64::INFINITY), Kept::filled(n, 1.0))
+            .expect("lengths fit")
     };
     let problem_here = problem(&costs);
     let free = Independent.align(&problem_here);

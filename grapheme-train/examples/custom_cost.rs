@@ -4,6 +4,7 @@
 //! The cost of matching two letters is 0 where they are equal, `prices[0]` where one is the other with an accent,
 //! `prices[1]` otherwise; leaving a letter out or putting one in costs `prices[2]`.
 
+use grapheme_core::Kept;
 use grapheme_core::check::NumericGradient;
 use grapheme_train::loss::align::{Aligner, Problem, Upstream};
 use grapheme_train::loss::{Band, Banded, Monotone};
@@ -24,7 +25,8 @@ fn distance(prices: &[f64]) -> (f64, [f64; 3]) {
         let (n, m) = (from.len(), to.len());
         let band = Band::dense(n, m);
         let cost = Banded::from_fn(&band, |i, j| kind(from[i], to[j]).map_or(0.0, |kind| prices[kind]));
-        let problem = Problem::new(cost, vec![prices[2]; n], vec![prices[2]; m], vec![1.0; n]).expect("lengths fit");
+        let problem = Problem::new(cost, Kept::filled(n, prices[2]), Kept::filled(m, prices[2]), Kept::filled(n, 1.0))
+            .expect("lengths fit");
         let aligner = Monotone { tau: 0.1 };
         let alignment = aligner.align(&problem);
         value += alignment.value;

@@ -2,15 +2,19 @@
 
 use crate::data::LabelInventory;
 use crate::labelling::{Labelling, kind_of};
-use crate::loss::{Band, Banded, Gate, Gates, LossError, Monotone, Predicted, StructuralLoss, Target, WeightedEdge};
+use crate::loss::align::{TOGETHER, Together};
+use crate::loss::{
+    Band, Banded, Gate, Gates, LossError, Monotone, Predicted, PredictedGradient, Status, StructuralLoss, Target,
+    WeightedEdge,
+};
 use crate::writing::Writing;
 use grapheme_core::graph::{Edge, NodeKind};
 use grapheme_core::network::{MorphedGraph, Upstream};
-use grapheme_core::{GraphBatch, Scalar};
+use grapheme_core::{GraphBatch, Kept, Scalar};
 use ndarray::{Array2, ArrayView1};
 use serde::{Deserialize, Serialize};
+use std::array::from_fn;
 use std::fmt;
-use std::sync::Arc;
 
 /// A structural loss over the label inventory of a model.
 #[derive(Clone, Debug)]
@@ -86,39 +90,64 @@ impl Objective {
     /// # Errors
     /// [`LossError`] if labelling and batch do not fit together.
     pub fn assess<S: Scalar>(&self, task: Task<'_>, morphed: &MorphedGraph<S>) -> Result<Assessment<S>, LossError> {
+        let graphs = task.batch.graphs();
         let mut upstream = Upstream::zeros(morphed);
-        let mut losses = Vec::with_capacity(task.batch.graphs());
+        let mut losses = vec![0.0; graphs];
         let mut unconverged = 0;
         let writing = Writing::new(morphed, task.labelling);
-        for graph in 0..task.batch.graphs() {
-            let example = Example { objective: self, task, morphed, writing: &writing, graph };
-            let mut loss = if let Some(method) = self.loss.streams() {
-                example.stream(method, &mut upstream)
-            } else {
-                let predicted = example.predicted();
-                let nodes = task.labelling.targets[graph].len();
-                let answer = self.loss.evaluate(&predicted, &Target { nodes, edges: Vec::new(), chain: true })?;
-                unconverged += usize::from(answer.alignment.status == crate::loss::Status::NotConverged);
-                if answer.value.is_finite() {
-                    example.hand_up(&predicted, answer.gradient, &mut upstream);
-                }
-                answer.value.widen()
-            };
-            if loss == f64::INFINITY {
+        let example = |graph| Example { objective: self, task, morphed, writing: &writing, graph };
+        if let Some(method) = self.loss.streams() {
+            for (graph, loss) in losses.iter_mut().enumerate() {
+                *loss = example(graph).stream(method, &mut upstream);
+            }
+        } else {
+            // Examples of about one size at once.
+            let mut order: Kept<u32> = (0..graphs as u32).collect();
+            order.sort_by_key(|&graph| example(graph as usize).size());
+            for some in order.chunks(TOGETHER) {
+                unconverged += self.evaluate(some, example, &mut losses, &mut upstream)?;
+            }
+        }
+        for (graph, loss) in losses.iter_mut().enumerate() {
+            if *loss == f64::INFINITY {
                 upstream.unreachable.push(graph);
             }
             if loss.is_finite() && self.loss.gate == Gate::Cost {
-                loss += example.merged(&mut upstream);
+                *loss += example(graph).merged(&mut upstream);
             }
-            losses.push(loss);
         }
         Ok(Assessment { losses, unconverged, upstream })
+    }
+
+    /// The losses of at most [`TOGETHER`] examples, and their gradients up into the network. Returns how many did not converge.
+    fn evaluate<'a, S: Scalar>(
+        &self,
+        graphs: &[u32],
+        example: impl Fn(usize) -> Example<'a, S>,
+        losses: &mut [f64],
+        upstream: &mut Upstream<S>,
+    ) -> Result<usize, LossError> {
+        let examples: Together<Example<'a, S>> = from_fn(|k| graphs.get(k).map(|&graph| example(graph as usize)));
+        let asked = examples.map(|example| example.map(|example| (example.predicted(), example.target())));
+        let answers = self.loss.evaluate_together(
+            asked.each_ref().map(|asked| asked.as_ref().map(|(predicted, target)| (predicted, target))),
+        )?;
+        let mut unconverged = 0;
+        for ((example, asked), answer) in examples.iter().zip(&asked).zip(answers) {
+            let (Some(example), Some((predicted, _)), Some(answer)) = (example, asked, answer) else { continue };
+            unconverged += usize::from(answer.alignment.status == Status::NotConverged);
+            if answer.value.is_finite() {
+                example.hand_up(predicted, answer.gradient, upstream);
+            }
+            losses[example.graph] = answer.value.widen();
+        }
+        Ok(unconverged)
     }
 }
 
 /// One graph of the batch.
 #[derive(Clone, Copy)]
-struct Example<'a, S> {
+struct Example<'a, S: Scalar> {
     objective: &'a Objective,
     task: Task<'a>,
     morphed: &'a MorphedGraph<S>,
@@ -127,17 +156,25 @@ struct Example<'a, S> {
 }
 
 impl<S: Scalar> Example<'_, S> {
-    fn band(&self) -> Arc<Band> {
-        let n = self.morphed.topology.range(self.graph).len();
-        let m = self.task.labelling.targets[self.graph].len();
+    fn band(&self) -> Band {
+        let (n, m) = self.size();
         match self.objective.window {
             Some(half_width) if m > half_width.saturating_mul(2) => Band::window(n, m, half_width),
             _ => Band::dense(n, m),
         }
     }
 
+    /// The number of its output nodes and of those of its target.
+    fn size(&self) -> (usize, usize) {
+        (self.morphed.topology.range(self.graph).len(), self.task.labelling.targets[self.graph].len())
+    }
+
+    fn target(&self) -> Target<S> {
+        Target { nodes: self.size().1, edges: Vec::new(), chain: true }
+    }
+
     /// What a gate says of each output node.
-    fn of_kept(&self, values: &[S]) -> Vec<S> {
+    fn of_kept(&self, values: &[S]) -> Kept<S> {
         let rows = self.morphed.topology.range(self.graph);
         self.morphed.kept[rows].iter().map(|&c| values[c as usize]).collect()
     }
@@ -226,12 +263,7 @@ impl<S: Scalar> Example<'_, S> {
     }
 
     /// Adds the gradient of the structural loss to what goes up into the network.
-    fn hand_up(
-        &self,
-        predicted: &Predicted<S>,
-        gradient: crate::loss::PredictedGradient<S>,
-        upstream: &mut Upstream<S>,
-    ) {
+    fn hand_up(&self, predicted: &Predicted<S>, gradient: PredictedGradient<S>, upstream: &mut Upstream<S>) {
         self.hand_up_gates(&gradient.log_stay, &gradient.log_merge, upstream);
         if let Some(dweights) = &mut upstream.edge_weights {
             let own = &mut dweights[self.morphed.topology.places(self.graph)];

@@ -3,6 +3,7 @@
 use super::{Entry, Kernel, Work};
 use crate::inputs::problem;
 use crate::step::sinkhorn;
+use grapheme_core::Kept;
 use grapheme_core::graph::EdgeKind;
 use grapheme_train::loss::align::{Aligner, Upstream};
 use grapheme_train::loss::clique::clique_cost;
@@ -52,8 +53,8 @@ pub(super) fn kernels() -> Vec<Entry> {
     entries.push(Entry::new("loss/graph/16x12", || {
         let band = Band::dense(16, 12);
         let predicted = Predicted {
-            log_stay: vec![-0.2f32; 16],
-            log_merge: vec![-1.7; 16],
+            log_stay: Kept::filled(16, -0.2f32),
+            log_merge: Kept::filled(16, -1.7),
             log_label: Banded::from_fn(&band, |i, j| -0.1 - ((7 * i + 3 * j) % 11) as f32),
             kind: Some(Banded::filled(&band, 0.5)),
             edges: Vec::new(),

@@ -3,6 +3,7 @@
 use super::pair::{Pair, Side};
 use crate::loss::align::{Aligner, Problem, Sinkhorn, Value};
 use crate::loss::band::{Band, Banded};
+use grapheme_core::Kept;
 
 /// How many steps around a node count. More of them tell more nodes apart, and let one edit disturb more of them.
 const DEPTH: usize = 3;
@@ -22,7 +23,7 @@ pub(super) fn plan(pair: &Pair) -> Vec<f64> {
     }
     let cost = surroundings(pair);
     let cost = Banded::from_fn(&Band::dense(n, m), |i, p| cost[i * m + p]);
-    let problem = Problem::new(cost, vec![f64::INFINITY; n], vec![0.0; m], vec![1.0; n])
+    let problem = Problem::new(cost, Kept::filled(n, f64::INFINITY), Kept::filled(m, 0.0), Kept::filled(n, 1.0))
         .expect("every part has the length that the band asks for");
     let method = Sinkhorn {
         epsilon: EPSILON,

@@ -2,6 +2,7 @@
 //!
 //! `n` is the number of rows (predicted nodes), `m` the number of columns (target nodes).
 
+use grapheme_core::Kept;
 use grapheme_core::Scalar;
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,15 +13,23 @@ use std::sync::Arc;
 /// 0 and the last row ends at column `m`. So a monotone path leads from corner to corner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Band {
+    rows: usize,
     columns: usize,
+    /// `None` where every entry exists.
+    cut: Option<Arc<Cut>>,
+}
+
+/// The range of each row.
+#[derive(Debug, PartialEq, Eq)]
+struct Cut {
     first: Vec<usize>,
     starts: Vec<usize>,
 }
 
 impl Band {
     /// Every entry exists.
-    pub fn dense(rows: usize, columns: usize) -> Arc<Self> {
-        Self::of_rows(rows, columns, |_| 0..columns)
+    pub fn dense(rows: usize, columns: usize) -> Self {
+        Self { rows, columns, cut: None }
     }
 
     /// The entries within `half_width` columns of the diagonal `j = i m / n`: row `i` holds the columns that the
@@ -28,7 +37,7 @@ impl Band {
     ///
     /// Two sequences that run ahead of each other by more than `half_width` cannot be aligned in it; widen it then.
     /// About `n (2 half_width + 1 + m / n)` entries.
-    pub fn window(rows: usize, columns: usize, half_width: usize) -> Arc<Self> {
+    pub fn window(rows: usize, columns: usize, half_width: usize) -> Self {
         Self::of_rows(rows, columns, |i| {
             let enters = (i as u128 * columns as u128 / rows as u128) as usize;
             let leaves = ((i as u128 + 1) * columns as u128).div_ceil(rows as u128) as usize;
@@ -36,7 +45,7 @@ impl Band {
         })
     }
 
-    fn of_rows(rows: usize, columns: usize, range: impl Fn(usize) -> Range<usize>) -> Arc<Self> {
+    fn of_rows(rows: usize, columns: usize, range: impl Fn(usize) -> Range<usize>) -> Self {
         let mut first = Vec::with_capacity(rows);
         let mut starts = Vec::with_capacity(rows + 1);
         let mut entries = 0;
@@ -47,12 +56,13 @@ impl Band {
             first.push(range.start);
             starts.push(entries);
         }
-        Arc::new(Self { columns, first, starts })
+        let cut = (entries < rows * columns).then(|| Arc::new(Cut { first, starts }));
+        Self { rows, columns, cut }
     }
 
     /// The number of rows, `n`.
     pub fn rows(&self) -> usize {
-        self.first.len()
+        self.rows
     }
 
     /// The number of columns, `m`.
@@ -62,46 +72,52 @@ impl Band {
 
     /// The number of entries that exist.
     pub fn entries(&self) -> usize {
-        self.starts[self.rows()]
+        self.cut.as_ref().map_or(self.rows * self.columns, |cut| cut.starts[self.rows])
     }
 
     /// The columns of row `i` that exist.
     #[inline]
     pub fn range(&self, i: usize) -> Range<usize> {
-        self.first[i]..self.first[i] + self.slots(i).len()
+        match &self.cut {
+            None => 0..self.columns,
+            Some(cut) => cut.first[i]..cut.first[i] + (cut.starts[i + 1] - cut.starts[i]),
+        }
     }
 
     /// Where row `i` lies among all entries in row order.
     #[inline]
     pub fn slots(&self, i: usize) -> Range<usize> {
-        self.starts[i]..self.starts[i + 1]
+        match &self.cut {
+            None => i * self.columns..(i + 1) * self.columns,
+            Some(cut) => cut.starts[i]..cut.starts[i + 1],
+        }
     }
 }
 
 /// The values of the entries of a [`Band`], row after row in one vector. Matrices of one shape share their band.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Banded<S> {
-    band: Arc<Band>,
-    values: Vec<S>,
+pub struct Banded<S: Scalar> {
+    band: Band,
+    values: Kept<S>,
 }
 
 impl<S: Scalar> Banded<S> {
     /// Every entry is `value`.
-    pub fn filled(band: &Arc<Band>, value: S) -> Self {
-        Self { band: Arc::clone(band), values: vec![value; band.entries()] }
+    pub fn filled(band: &Band, value: S) -> Self {
+        Self { band: band.clone(), values: Kept::filled(band.entries(), value) }
     }
 
     /// Entry `(i, j)` is `f(i, j)`.
-    pub fn from_fn(band: &Arc<Band>, mut f: impl FnMut(usize, usize) -> S) -> Self {
-        let mut values = Vec::with_capacity(band.entries());
+    pub fn from_fn(band: &Band, mut f: impl FnMut(usize, usize) -> S) -> Self {
+        let mut values = Kept::with_capacity(band.entries());
         for i in 0..band.rows() {
             values.extend(band.range(i).map(|j| f(i, j)));
         }
-        Self { band: Arc::clone(band), values }
+        Self { band: band.clone(), values }
     }
 
     /// Which entries exist.
-    pub fn band(&self) -> &Arc<Band> {
+    pub fn band(&self) -> &Band {
         &self.band
     }
 

@@ -28,7 +28,7 @@ impl<S: Scalar> WeightedEdge<S> {
 
 /// The edge cost and its derivatives.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EdgeCost<S> {
+pub struct EdgeCost<S: Scalar> {
     /// The cost.
     pub value: S,
     /// Its gradient with respect to the plan.

@@ -4,6 +4,7 @@
 
 use super::band::Banded;
 use super::edge::WeightedEdge;
+use grapheme_core::Kept;
 use grapheme_core::Scalar;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +32,7 @@ pub enum Activation {
 }
 
 /// What the cost of all matches is made of.
-pub(super) struct Matches<'a, S> {
+pub(super) struct Matches<'a, S: Scalar> {
     pub(super) weights: &'a NodeWeights,
     pub(super) activation: Activation,
     pub(super) log_label: &'a Banded<S>,
@@ -43,11 +44,11 @@ pub(super) struct Matches<'a, S> {
 }
 
 /// The gradient of a loss with respect to what the costs are made of.
-pub(super) struct MatchesGradient<S> {
+pub(super) struct MatchesGradient<S: Scalar> {
     pub(super) log_label: Banded<S>,
     pub(super) kind: Option<Banded<S>>,
-    pub(super) log_stay: Vec<f64>,
-    pub(super) degree: Vec<f64>,
+    pub(super) log_stay: Kept<f64>,
+    pub(super) degree: Kept<f64>,
 }
 
 impl<S: Scalar> Matches<'_, S> {
@@ -110,8 +111,8 @@ impl<S: Scalar> Matches<'_, S> {
             pairs.for_each(|(to, &d)| *to = S::lit(-kind * d.widen()));
             dkind
         });
-        let mut log_stay = vec![0.0; band.rows()];
-        let mut ddegree = vec![0.0; band.rows()];
+        let mut log_stay = Kept::zeros(band.rows());
+        let mut ddegree = Kept::zeros(band.rows());
         for i in 0..band.rows() {
             let row = dcost.row(i);
             if self.log_stay.is_some() {
@@ -140,8 +141,8 @@ pub(super) fn degrees<S>(
     nodes: usize,
     edges: &[WeightedEdge<S>],
     weight: impl Fn(&WeightedEdge<S>) -> f64,
-) -> Vec<f64> {
-    let mut degrees = vec![0.0; nodes];
+) -> Kept<f64> {
+    let mut degrees = Kept::zeros(nodes);
     for edge in edges {
         let weight = weight(edge);
         degrees[edge.source] += weight;

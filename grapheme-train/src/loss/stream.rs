@@ -8,6 +8,7 @@ use super::align::{Assignment, Monotone, is_cost};
 use super::band::Band;
 use super::node::Activation;
 use super::structural::{Gate, StructuralLoss};
+use grapheme_core::Kept;
 use grapheme_core::Scalar;
 use std::cell::Cell;
 
@@ -22,13 +23,13 @@ pub struct Gates<'a, S> {
 
 /// The answer of [`StructuralLoss::stream`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct Streamed<S> {
+pub struct Streamed<S: Scalar> {
     /// The loss; infinite where no alignment is possible or an input is not a number, and then all gradients are zero.
     pub value: S,
     /// The gradient with respect to `log (1 - g_i)`; `n`.
-    pub log_stay: Vec<S>,
+    pub log_stay: Kept<S>,
     /// The gradient with respect to `log g_i`; `n`.
-    pub log_merge: Vec<S>,
+    pub log_merge: Kept<S>,
 }
 
 impl StructuralLoss {
@@ -63,7 +64,7 @@ impl StructuralLoss {
     ) -> Streamed<S> {
         let n = band.rows();
         assert_eq!((gates.log_stay.len(), gates.log_merge.len()), (n, n), "a gate for each row of the band");
-        let mut answer = Streamed { value: S::infinity(), log_stay: vec![S::zero(); n], log_merge: vec![S::zero(); n] };
+        let mut answer = Streamed { value: S::infinity(), log_stay: Kept::zeros(n), log_merge: Kept::zeros(n) };
         let scale = -1.0 / method.tau;
         let sound = Cell::new(true);
         let weight = |cost: f64| {
@@ -118,7 +119,7 @@ mod tests {
         let (n, m) = (stream.random_range(0..200), stream.random_range(0..150));
         let band = if n > m { Band::window(n, m, stream.random_range(2..40)) } else { Band::dense(n, m) };
         let mut draw =
-            |count: usize| -> Vec<S> { (0..count).map(|_| S::lit(-stream.random_range(0.01..9.0))).collect() };
+            |count: usize| -> Kept<S> { (0..count).map(|_| S::lit(-stream.random_range(0.01..9.0))).collect() };
         let (log_stay, log_merge, labels) = (draw(n), draw(n), draw(n * m));
         let impossible = |i: usize, j: usize| (i * 31 + j * 17).is_multiple_of(11) && seed.is_multiple_of(3);
         let log_label = |i: usize, j: usize| if impossible(i, j) { S::neg_infinity() } else { labels[i * m + j] };
@@ -171,7 +172,7 @@ mod tests {
             let label = |i, j| if (i, j) == (1, 1) { bad } else { -1.0 };
             let answer = loss.stream(Monotone::default(), &band, gates, label, |_, _, _| panic!("no gradient"));
             assert_eq!(answer.value, f64::INFINITY);
-            assert_eq!(answer.log_stay, [0.0; 3]);
+            assert_eq!(answer.log_stay[..], [0.0; 3]);
         }
     }
 

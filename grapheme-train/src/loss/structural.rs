@@ -2,14 +2,19 @@
 //!
 //! `n` predicted nodes, `m` targets.
 
-use super::align::{Aligner, Alignment, Assignment, Monotone, Problem, SettingError, Sinkhorn, Upstream};
+use super::align::{
+    Aligner, Alignment, Assignment, Monotone, Problem, ProblemGradient, SettingError, Sinkhorn, TOGETHER, Together,
+    Upstream,
+};
 use super::band::{Band, Banded};
 use super::clique::clique_cost;
 use super::edge::{WeightedEdge, edge_cost};
 use super::node::{Activation, Matches, NodeWeights, degrees};
+use grapheme_core::Kept;
 use grapheme_core::Scalar;
 use grapheme_core::graph::EdgeKind;
 use serde::{Deserialize, Serialize};
+use std::array::from_fn;
 use thiserror::Error;
 
 /// What the probability of staying, `1 - g_i`, does in the assignment. In edge and clique costs it is always the mass
@@ -37,8 +42,8 @@ pub enum Gate {
 /// // Two candidates, one target: the first merges away with probability 1/4, the second with 1/2.
 /// let (half, quarter) = (0.5f64.ln(), 0.25f64.ln());
 /// let predicted = Predicted {
-///     log_stay: vec![0.75f64.ln(), half],
-///     log_merge: vec![quarter, half],
+///     log_stay: vec![0.75f64.ln(), half].into(),
+///     log_merge: vec![quarter, half].into(),
 ///     log_label: Banded::filled(&Band::dense(2, 1), 0.0),
 ///     kind: None,
 ///     edges: Vec::new(),
@@ -134,11 +139,11 @@ impl StructuralLoss {
 
 /// What the network says about one graph.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Predicted<S> {
+pub struct Predicted<S: Scalar> {
     /// `log (1 - g_i)`, the log probability that node `i` stays; `n`.
-    pub log_stay: Vec<S>,
+    pub log_stay: Kept<S>,
     /// `log g_i`, the log probability that it merges away; `n`.
-    pub log_merge: Vec<S>,
+    pub log_merge: Kept<S>,
     /// `log p_i(y_j)`, the log probability that node `i`, if it stays, carries the label of target `j`; `n x m`. Its
     /// band is that of the assignment.
     pub log_label: Banded<S>,
@@ -174,22 +179,22 @@ pub struct Parts<S> {
 
 /// The gradient of the loss with respect to [`Predicted`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct PredictedGradient<S> {
+pub struct PredictedGradient<S: Scalar> {
     /// With respect to [`Predicted::log_stay`].
-    pub log_stay: Vec<S>,
+    pub log_stay: Kept<S>,
     /// With respect to [`Predicted::log_merge`].
-    pub log_merge: Vec<S>,
+    pub log_merge: Kept<S>,
     /// With respect to [`Predicted::log_label`].
     pub log_label: Banded<S>,
     /// With respect to [`Predicted::kind`].
     pub kind: Option<Banded<S>>,
     /// With respect to the weights of [`Predicted::edges`].
-    pub weight: Vec<S>,
+    pub weight: Kept<S>,
 }
 
 /// The loss of one example.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Evaluation<S> {
+pub struct Evaluation<S: Scalar> {
     /// The loss; infinite where the status of the alignment is not usable, and then the gradient is zero.
     pub value: S,
     /// What it is the weighted sum of.
@@ -247,99 +252,161 @@ impl StructuralLoss {
         predicted: &Predicted<S>,
         target: &Target<S>,
     ) -> Result<Evaluation<S>, LossError> {
+        let [first, ..] = self.evaluate_together(from_fn(|k| (k == 0).then_some((predicted, target))))?;
+        Ok(first.expect("an answer to each example"))
+    }
+
+    /// The same of several examples at once, to the same bits: an assignment may take less time for them together.
+    ///
+    /// # Errors
+    /// As [`evaluate`](Self::evaluate), for the first that does not fit.
+    pub fn evaluate_together<S: Scalar>(
+        &self,
+        examples: Together<(&Predicted<S>, &Target<S>)>,
+    ) -> Result<Together<Evaluation<S>>, LossError> {
+        let mut posed = [const { None }; TOGETHER];
+        for (posed, example) in posed.iter_mut().zip(examples) {
+            *posed = example.map(|(predicted, target)| Posed::new(self, predicted, target)).transpose()?;
+        }
+        let alignments = self.aligner.align_together(posed.each_ref().map(|posed| posed.as_ref().map(|p| &p.problem)));
+        let judged: Together<Judged<S>> = from_fn(|k| Some(posed[k].as_ref()?.judge(alignments[k].as_ref()?)));
+        let gradients = self.aligner.vjp_together(from_fn(|k| {
+            let upstream = Upstream { value: S::lit(self.alpha), plan: judged[k].as_ref()?.dplan.as_ref() };
+            Some((&posed[k].as_ref()?.problem, alignments[k].as_ref()?, upstream))
+        }));
+        let mut parts = alignments.into_iter().zip(judged).zip(gradients);
+        Ok(posed.map(|posed| {
+            let ((alignment, judged), gradient) = parts.next()?;
+            Some(posed?.finish(alignment?, judged?, &gradient?))
+        }))
+    }
+}
+
+/// An example as a problem of assignment.
+struct Posed<'a, S: Scalar> {
+    loss: &'a StructuralLoss,
+    predicted: &'a Predicted<S>,
+    target: &'a Target<S>,
+    structure: Structure<S>,
+    problem: Problem<S>,
+}
+
+/// What the costs besides that of the nodes say of an assignment.
+struct Judged<S: Scalar> {
+    parts: Parts<S>,
+    gradient: StructureGradient,
+    /// The gradient with respect to the plan.
+    dplan: Option<Banded<S>>,
+}
+
+impl<'a, S: Scalar> Posed<'a, S> {
+    fn new(loss: &'a StructuralLoss, predicted: &'a Predicted<S>, target: &'a Target<S>) -> Result<Self, LossError> {
         check_shapes(predicted, target)?;
         let band = predicted.log_label.band();
-        let structure = Structure::new(self, predicted, target);
-        let (by_cost, deletion, mass) = match self.gate {
+        let structure = Structure::new(loss, predicted, target);
+        let (deletion, mass): (Kept<S>, Kept<S>) = match loss.gate {
             Gate::Cost => {
-                let deletion = predicted.log_merge.iter().map(|&log_merge| -log_merge).collect();
-                (true, deletion, vec![S::one(); band.rows()])
+                (predicted.log_merge.iter().map(|&log_merge| -log_merge).collect(), Kept::filled(band.rows(), S::one()))
             }
-            Gate::Mass { deletion } => (false, vec![S::lit(deletion); band.rows()], structure.mass.clone()),
+            Gate::Mass { deletion } => (Kept::filled(band.rows(), S::lit(deletion)), structure.mass.clone()),
         };
-        let matches = Matches {
-            weights: &self.node,
-            activation: self.activation,
-            log_label: &predicted.log_label,
-            kind: predicted.kind.as_ref(),
-            log_stay: by_cost.then_some(&predicted.log_stay),
-            degree: &structure.degree,
-            target_degree: &structure.target_degree,
-        };
-        let insertion = vec![S::lit(self.insertion.unwrap_or(f64::INFINITY)); band.columns()];
-        let problem = Problem::new(matches.forward(), deletion, insertion, mass).map_err(|e| LossError::Length {
+        let cost = matches(loss, predicted, &structure).forward();
+        let insertion = Kept::filled(band.columns(), S::lit(loss.insertion.unwrap_or(f64::INFINITY)));
+        let problem = Problem::new(cost, deletion, insertion, mass).map_err(|e| LossError::Length {
             what: e.what,
             expected: e.expected,
             found: e.found,
         })?;
-        let alignment = self.aligner.align(&problem);
+        Ok(Self { loss, predicted, target, structure, problem })
+    }
 
+    fn judge(&self, alignment: &Alignment<S>) -> Judged<S> {
+        let Self { loss, predicted, target, structure, .. } = self;
         let mut parts = Parts { node: alignment.value, ..Parts::default() };
         let mut gradient = structure.zero_gradient(predicted.edges.len());
         let mut dplan = None;
-        if alignment.status.is_usable() && self.beta > 0.0 {
+        if alignment.status.is_usable() && loss.beta > 0.0 {
             let cost = edge_cost(&alignment.plan, &structure.mass, &structure.edges, &structure.target_edges);
             parts.edge = cost.value;
-            gradient.add(self.beta, &cost.mass, &cost.weight);
+            gradient.add(loss.beta, &cost.mass, &cost.weight);
             let mut plan = cost.plan;
-            plan.values_mut().iter_mut().for_each(|d| *d *= S::lit(self.beta));
+            plan.values_mut().iter_mut().for_each(|d| *d *= S::lit(loss.beta));
             dplan = Some(plan);
         }
-        if alignment.status.is_usable() && self.gamma > 0.0 {
+        if alignment.status.is_usable() && loss.gamma > 0.0 {
             let cost = clique_cost(&structure.mass, &structure.edges, target.nodes, &structure.target_edges);
             parts.clique = cost.value;
-            gradient.add(self.gamma, &cost.mass, &cost.weight);
+            gradient.add(loss.gamma, &cost.mass, &cost.weight);
         }
-        let upstream = Upstream { value: S::lit(self.alpha), plan: dplan.as_ref() };
-        let dproblem = self.aligner.vjp(&problem, &alignment, upstream);
-        let dmatches = matches.backward(&dproblem.cost);
+        Judged { parts, gradient, dplan }
+    }
+
+    fn finish(self, alignment: Alignment<S>, judged: Judged<S>, dproblem: &ProblemGradient<S>) -> Evaluation<S> {
+        let Self { loss, predicted, structure, .. } = &self;
+        let Judged { parts, mut gradient, .. } = judged;
+        let dmatches = matches(loss, predicted, structure).backward(&dproblem.cost);
         structure.degrees_vjp(&dmatches.degree, &mut gradient);
-        let mut log_merge = vec![S::zero(); band.rows()];
-        if by_cost {
-            log_merge.iter_mut().zip(&dproblem.deletion).for_each(|(to, &d)| *to = -d);
+        let mut log_merge = Kept::zeros(structure.mass.len());
+        if loss.gate == Gate::Cost {
+            log_merge.iter_mut().zip(&dproblem.deletion).for_each(|(to, &d): (&mut S, _)| *to = -d);
         } else {
             gradient.mass.iter_mut().zip(&dproblem.mass).for_each(|(to, d)| *to += d.widen());
         }
-        let log_stay = (0..band.rows())
-            .map(|i| S::lit(dmatches.log_stay[i] + gradient.mass[i] * structure.mass[i].widen()))
-            .collect();
+        let of_mass = dmatches.log_stay.iter().zip(&gradient.mass).zip(&structure.mass);
+        let log_stay = of_mass.map(|((stay, dmass), mass)| S::lit(stay + dmass * mass.widen())).collect();
         let weight = gradient.weight[..predicted.edges.len()].iter().map(|&d| S::lit(d)).collect();
         let value = if alignment.status.is_usable() {
-            S::lit(self.alpha) * parts.node + S::lit(self.beta) * parts.edge + S::lit(self.gamma) * parts.clique
+            S::lit(loss.alpha) * parts.node + S::lit(loss.beta) * parts.edge + S::lit(loss.gamma) * parts.clique
         } else {
             S::infinity()
         };
         let (log_label, kind) = (dmatches.log_label, dmatches.kind);
         let gradient = PredictedGradient { log_stay, log_merge, log_label, kind, weight };
-        Ok(Evaluation { value, parts, alignment, gradient })
+        Evaluation { value, parts, alignment, gradient }
+    }
+}
+
+fn matches<'a, S: Scalar>(
+    loss: &'a StructuralLoss,
+    predicted: &'a Predicted<S>,
+    structure: &'a Structure<S>,
+) -> Matches<'a, S> {
+    Matches {
+        weights: &loss.node,
+        activation: loss.activation,
+        log_label: &predicted.log_label,
+        kind: predicted.kind.as_ref(),
+        log_stay: (loss.gate == Gate::Cost).then_some(&predicted.log_stay),
+        degree: &structure.degree,
+        target_degree: &structure.target_degree,
     }
 }
 
 /// Masses, edges and degrees of both graphs; only masses where no cost looks at edges.
-struct Structure<S> {
-    mass: Vec<S>,
+struct Structure<S: Scalar> {
+    mass: Kept<S>,
     edges: Vec<WeightedEdge<S>>,
     target_edges: Vec<WeightedEdge<S>>,
-    degree: Vec<f64>,
-    target_degree: Vec<f64>,
+    degree: Kept<f64>,
+    target_degree: Kept<f64>,
 }
 
 /// The gradient with respect to the masses and to the weights of all predicted edges, implied ones at the end.
 struct StructureGradient {
-    mass: Vec<f64>,
-    weight: Vec<f64>,
+    mass: Kept<f64>,
+    weight: Kept<f64>,
 }
 
 impl<S: Scalar> Structure<S> {
     fn new(loss: &StructuralLoss, predicted: &Predicted<S>, target: &Target<S>) -> Self {
         let n = predicted.log_stay.len();
-        let mass: Vec<S> = predicted.log_stay.iter().map(|log_stay| log_stay.exp()).collect();
+        let mass: Kept<S> = predicted.log_stay.iter().map(|log_stay| log_stay.exp()).collect();
         let (mut edges, mut target_edges) = (Vec::new(), Vec::new());
         if loss.beta > 0.0 || loss.gamma > 0.0 || loss.node.degree > 0.0 {
             edges = with_chain(&predicted.edges, predicted.chain, n);
             target_edges = with_chain(&target.edges, target.chain, target.nodes);
         }
-        let (mut degree, mut target_degree) = (Vec::new(), Vec::new());
+        let (mut degree, mut target_degree) = (Kept::default(), Kept::default());
         if loss.node.degree > 0.0 {
             degree = degrees(n, &edges, |edge| edge.effective_weight(&mass));
             target_degree = degrees(target.nodes, &target_edges, |edge| edge.weight.widen());
@@ -349,7 +416,7 @@ impl<S: Scalar> Structure<S> {
 
     /// `explicit` edges have a gradient even where no cost looks at them.
     fn zero_gradient(&self, explicit: usize) -> StructureGradient {
-        StructureGradient { mass: vec![0.0; self.mass.len()], weight: vec![0.0; self.edges.len().max(explicit)] }
+        StructureGradient { mass: Kept::zeros(self.mass.len()), weight: Kept::zeros(self.edges.len().max(explicit)) }
     }
 
     fn degrees_vjp(&self, ddegree: &[f64], gradient: &mut StructureGradient) {
@@ -394,7 +461,7 @@ fn check_shapes<S: Scalar>(predicted: &Predicted<S>, target: &Target<S>) -> Resu
             return Err(LossError::Length { what, expected, found });
         }
     }
-    if predicted.kind.as_ref().is_some_and(|kind| **kind.band() != *band) {
+    if predicted.kind.as_ref().is_some_and(|kind| kind.band() != band) {
         return Err(LossError::Band);
     }
     for (graph, edges, nodes) in [("predicted", &predicted.edges, n), ("target", &target.edges, m)] {

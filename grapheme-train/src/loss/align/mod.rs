@@ -10,17 +10,18 @@ pub use monotone::Monotone;
 pub use sinkhorn::{Differentiation, Potentials, Sinkhorn, Value};
 
 use super::band::Banded;
+use grapheme_core::Kept;
 use grapheme_core::{Scalar, wide};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// What an assignment costs. Every target has mass 1; infinity makes a match, a deletion or an insertion impossible.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Problem<S> {
+pub struct Problem<S: Scalar> {
     cost: Banded<S>,
-    deletion: Vec<S>,
-    insertion: Vec<S>,
-    mass: Vec<S>,
+    deletion: Kept<S>,
+    insertion: Kept<S>,
+    mass: Kept<S>,
 }
 
 impl<S: Scalar> Problem<S> {
@@ -30,7 +31,7 @@ impl<S: Scalar> Problem<S> {
     ///
     /// # Errors
     /// [`LengthMismatch`] if the lengths differ from the shape of `cost`.
-    pub fn new(cost: Banded<S>, deletion: Vec<S>, insertion: Vec<S>, mass: Vec<S>) -> Result<Self, LengthMismatch> {
+    pub fn new(cost: Banded<S>, deletion: Kept<S>, insertion: Kept<S>, mass: Kept<S>) -> Result<Self, LengthMismatch> {
         let (n, m) = (cost.band().rows(), cost.band().columns());
         for (what, expected, found) in
             [("deletion", n, deletion.len()), ("insertion", m, insertion.len()), ("mass", n, mass.len())]
@@ -60,6 +61,12 @@ impl<S: Scalar> Problem<S> {
     /// The mass of each predicted node.
     pub fn mass(&self) -> &[S] {
         &self.mass
+    }
+
+    /// Whether no cost is infinite.
+    fn is_finite(&self) -> bool {
+        let parts = [self.cost.values(), &self.deletion, &self.insertion];
+        wide!(parts.iter().fold(true, |all, costs| costs.iter().fold(all, |all, cost| all & (*cost < S::infinity()))))
     }
 
     /// Whether [`is_cost`] holds of every cost, and every mass is a finite number that is not negative.
@@ -113,15 +120,15 @@ impl Status {
 
 /// The answer to a [`Problem`]. Never holds a value that is not a number.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Alignment<S> {
+pub struct Alignment<S: Scalar> {
     /// The cost of the assignment, as the method defines it.
     pub value: S,
     /// The expected matches, `n x m` on the band of the problem.
     pub plan: Banded<S>,
     /// The expected deletions, `n`.
-    pub deleted: Vec<S>,
+    pub deleted: Kept<S>,
     /// The expected insertions, `m`.
-    pub inserted: Vec<S>,
+    pub inserted: Kept<S>,
     /// The mass that the plan misplaces, as a share of all mass; 0 for an exact method.
     pub residual: f64,
     /// How many iterations the method took.
@@ -151,7 +158,7 @@ impl<S: Scalar> Alignment<S> {
 
 /// The derivative of a loss with respect to an [`Alignment`].
 #[derive(Clone, Copy, Debug)]
-pub struct Upstream<'a, S> {
+pub struct Upstream<'a, S: Scalar> {
     /// With respect to the value.
     pub value: S,
     /// With respect to the plan, on the band of the problem; `None` is zero.
@@ -160,27 +167,33 @@ pub struct Upstream<'a, S> {
 
 /// The derivative of a loss with respect to each part of a [`Problem`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct ProblemGradient<S> {
+pub struct ProblemGradient<S: Scalar> {
     /// With respect to the matching costs.
     pub cost: Banded<S>,
     /// With respect to the deletion costs.
-    pub deletion: Vec<S>,
+    pub deletion: Kept<S>,
     /// With respect to the insertion costs.
-    pub insertion: Vec<S>,
+    pub insertion: Kept<S>,
     /// With respect to the masses of the predicted nodes.
-    pub mass: Vec<S>,
+    pub mass: Kept<S>,
 }
 
 impl<S: Scalar> ProblemGradient<S> {
     fn zeros(problem: &Problem<S>) -> Self {
         Self {
             cost: Banded::filled(problem.cost.band(), S::zero()),
-            deletion: vec![S::zero(); problem.deletion.len()],
-            insertion: vec![S::zero(); problem.insertion.len()],
-            mass: vec![S::zero(); problem.mass.len()],
+            deletion: Kept::zeros(problem.deletion.len()),
+            insertion: Kept::zeros(problem.insertion.len()),
+            mass: Kept::zeros(problem.mass.len()),
         }
     }
 }
+
+/// How many problems are put to a method at once.
+pub const TOGETHER: usize = 8;
+
+/// What concerns each of several problems, some of which may be missing.
+pub type Together<T> = [Option<T>; TOGETHER];
 
 /// A method of assignment and its derivative.
 pub trait Aligner<S: Scalar> {
@@ -193,6 +206,23 @@ pub trait Aligner<S: Scalar> {
     /// # Panics
     /// If the upstream plan is not on the band of the problem.
     fn vjp(&self, problem: &Problem<S>, alignment: &Alignment<S>, upstream: Upstream<'_, S>) -> ProblemGradient<S>;
+
+    /// What [`align`](Self::align) answers to each of several problems, to the bit, in whatever time a method can save by having them at
+    /// once.
+    fn align_together(&self, problems: Together<&Problem<S>>) -> Together<Alignment<S>> {
+        problems.map(|problem| problem.map(|problem| self.align(problem)))
+    }
+
+    /// What [`vjp`](Self::vjp) answers to each of several questions.
+    ///
+    /// # Panics
+    /// As `vjp` does.
+    fn vjp_together(
+        &self,
+        asked: Together<(&Problem<S>, &Alignment<S>, Upstream<'_, S>)>,
+    ) -> Together<ProblemGradient<S>> {
+        asked.map(|asked| asked.map(|(problem, alignment, upstream)| self.vjp(problem, alignment, upstream)))
+    }
 }
 
 /// One of the methods, as a setting.
@@ -230,6 +260,23 @@ impl<S: Scalar> Aligner<S> for Assignment {
         match self {
             Self::Monotone(method) => method.vjp(problem, alignment, upstream),
             Self::Sinkhorn(method) => method.vjp(problem, alignment, upstream),
+        }
+    }
+
+    fn align_together(&self, problems: Together<&Problem<S>>) -> Together<Alignment<S>> {
+        match self {
+            Self::Monotone(method) => method.align_together(problems),
+            Self::Sinkhorn(method) => method.align_together(problems),
+        }
+    }
+
+    fn vjp_together(
+        &self,
+        asked: Together<(&Problem<S>, &Alignment<S>, Upstream<'_, S>)>,
+    ) -> Together<ProblemGradient<S>> {
+        match self {
+            Self::Monotone(method) => method.vjp_together(asked),
+            Self::Sinkhorn(method) => method.vjp_together(asked),
         }
     }
 }

@@ -4,10 +4,9 @@ use super::*;
 use crate::loss::band::Band;
 use grapheme_core::Stream;
 use rand::RngExt;
-use std::sync::Arc;
 
 /// Random costs in `[0, 2)`, masses in `[0.2, 1)`.
-pub(super) fn random_problem(seed: u64, band: &Arc<Band>) -> Problem<f64> {
+pub(super) fn random_problem(seed: u64, band: &Band) -> Problem<f64> {
     let mut stream = Stream::new(seed);
     let mut draw = |low: f64, high: f64| low + (high - low) * stream.random::<f64>();
     let cost = Banded::from_fn(band, |_, _| draw(0.0, 2.0));
@@ -110,7 +109,7 @@ fn cold_monotone_with_unit_costs_is_the_levenshtein_distance() {
     ];
     for (a, b) in cases {
         let cost = Banded::from_fn(&Band::dense(a.len(), b.len()), |i, j| if a[i] == b[j] { 0.0 } else { 1.0 });
-        let ones = |n| vec![1.0; n];
+        let ones = |n| Kept::filled(n, 1.0);
         let problem = Problem::new(cost, ones(a.len()), ones(b.len()), ones(a.len())).unwrap();
         let tau = 1e-4;
         let value = Monotone { tau }.align(&problem).value;
@@ -124,7 +123,7 @@ fn monotone_within_a_band_forbids_what_lies_without() {
     let band = Band::window(5, 4, 1);
     let banded = random_problem(2, &band);
     let outside = |i, j| banded.cost.get(i, j).unwrap_or(f64::INFINITY);
-    let (deletion, insertion) = (banded.deletion.clone(), vec![f64::INFINITY; 4]);
+    let (deletion, insertion) = (banded.deletion.clone(), Kept::filled(4, f64::INFINITY));
     let dense = Banded::from_fn(&Band::dense(5, 4), outside);
     let dense = Problem::new(dense, deletion, insertion, banded.mass.clone()).unwrap();
     let banded = with_insertion(banded, f64::INFINITY);
@@ -143,7 +142,7 @@ fn a_hundred_thousand_nodes_neither_underflow_nor_lose_mass() {
     let n = 100_000;
     let band = Band::window(n, n, 32);
     let cost = Banded::from_fn(&band, |i, j| if i == j { 0.1 } else { 3.0 });
-    let problem = Problem::new(cost, vec![30.0f32; n], vec![30.0f32; n], vec![1.0; n]).unwrap();
+    let problem = Problem::new(cost, Kept::filled(n, 30.0f32), Kept::filled(n, 30.0f32), Kept::filled(n, 1.0)).unwrap();
     let alignment = Monotone::default().align(&problem);
     assert_eq!(alignment.status, Status::Converged);
     assert!((alignment.value - 10_000.0).abs() < 0.1, "{}", alignment.value);
@@ -227,7 +226,7 @@ pub(super) fn check_gradient(
     }
 }
 
-fn bands() -> [Arc<Band>; 6] {
+fn bands() -> [Band; 6] {
     [
         Band::dense(4, 3),
         Band::dense(2, 5),
@@ -303,7 +302,7 @@ fn implicit_and_unrolled_gradients_agree_where_sinkhorn_converged() {
 }
 
 /// Of many sizes, spreads of cost and masses, some all but 0 or 1.
-fn uneven_problem(seed: u64) -> Problem<f64> {
+pub(super) fn uneven_problem(seed: u64) -> Problem<f64> {
     let mut stream = Stream::new(seed);
     let mut draw = |low: f64, high: f64| low + (high - low) * stream.random::<f64>();
     let (n, m) = (draw(1.0, 14.0) as usize, draw(0.0, 10.0) as usize);
@@ -311,14 +310,14 @@ fn uneven_problem(seed: u64) -> Problem<f64> {
     let cost = Banded::from_fn(&Band::dense(n, m), |_, _| draw(0.0, spread));
     let (deletion, insertion) = (draw(0.3, 2.0), draw(0.3, 4.0));
     let mass = (0..n).map(|_| 1.0 / (1.0 + (sharpness * draw(-1.0, 1.0)).exp())).collect();
-    Problem::new(cost, vec![deletion; n], vec![insertion; m], mass).unwrap()
+    Problem::new(cost, Kept::filled(n, deletion), Kept::filled(m, insertion), mass).unwrap()
 }
 
 /// Groups whose masses balance, with little or nothing between them.
 fn grouped_problem(seed: u64, epsilon: f64) -> Problem<f64> {
     let mut stream = Stream::new(seed);
     let mut draw = |low: f64, high: f64| low + (high - low) * stream.random::<f64>();
-    let (mut rows, mut columns, mut mass) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut rows, mut columns, mut mass) = (Vec::new(), Vec::new(), Kept::default());
     for group in 0..draw(1.0, 4.0) as usize {
         let m = draw(1.0, 5.0) as usize;
         let n = m + draw(0.0, 4.0) as usize;
@@ -334,7 +333,7 @@ fn grouped_problem(seed: u64, epsilon: f64) -> Problem<f64> {
     let (n, m) = (rows.len(), columns.len());
     let mut cost = |i: usize, j: usize| draw(0.0, spread) + if rows[i] == columns[j] { 0.0 } else { across };
     let cost = Banded::from_fn(&Band::dense(n, m), &mut cost);
-    Problem::new(cost, vec![deletion; n], vec![insertion; m], mass).unwrap()
+    Problem::new(cost, Kept::filled(n, deletion), Kept::filled(m, insertion), mass).unwrap()
 }
 
 /// Rounding must not grow along what the linear system leaves open; without either of the guards in `Schur::solve` it does,
@@ -379,7 +378,9 @@ fn extremes() -> Vec<Problem<f64>> {
                 for mass in [0.0, 1e-30, 0.5, 1.0] {
                     let cost = Banded::from_fn(&Band::dense(n, m), |i, j| if i == j { near } else { far });
                     let masses = (0..n).map(|i| if i % 2 == 0 { mass } else { 1.0 }).collect();
-                    problems.push(Problem::new(cost, vec![unmatched; n], vec![unmatched; m], masses).unwrap());
+                    problems.push(
+                        Problem::new(cost, Kept::filled(n, unmatched), Kept::filled(m, unmatched), masses).unwrap(),
+                    );
                 }
             }
         }
@@ -423,7 +424,7 @@ fn sinkhorn_tells_what_cannot_be_assigned() {
     let infinite = f64::INFINITY;
     let problem = |cost: f64, deletion: f64, insertion: f64, n: usize, m: usize| {
         let cost = Banded::filled(&Band::dense(n, m), cost);
-        Problem::new(cost, vec![deletion; n], vec![insertion; m], vec![1.0; n]).unwrap()
+        Problem::new(cost, Kept::filled(n, deletion), Kept::filled(m, insertion), Kept::filled(n, 1.0)).unwrap()
     };
     let status = |problem| Sinkhorn::default().align(&problem).status;
     assert_eq!(status(problem(infinite, infinite, 1.0, 2, 2)), Status::Infeasible);

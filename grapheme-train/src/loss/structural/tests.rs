@@ -4,14 +4,13 @@ use super::*;
 use crate::loss::align::{Differentiation, Status, Value};
 use grapheme_core::Stream;
 use rand::RngExt;
-use std::sync::Arc;
 
 fn path(nodes: usize) -> Target<f64> {
     Target { nodes, edges: Vec::new(), chain: true }
 }
 
 /// Random gates and labels, kinds, and edges of three kinds that close triangles.
-fn random_predicted(seed: u64, band: &Arc<Band>) -> Predicted<f64> {
+fn random_predicted(seed: u64, band: &Band) -> Predicted<f64> {
     let mut stream = Stream::new(seed);
     let mut draw = || 0.1 + 0.8 * stream.random::<f64>();
     let gates: Vec<f64> = (0..band.rows()).map(|_| draw()).collect();
@@ -42,8 +41,8 @@ fn certain(target: &Target<f64>, labels: &[usize]) -> Predicted<f64> {
     let same = |i: usize, j: usize| labels[i] == labels[j];
     let log = |same: bool| if same { 0.0 } else { f64::NEG_INFINITY };
     Predicted {
-        log_stay: vec![0.0; m],
-        log_merge: vec![f64::NEG_INFINITY; m],
+        log_stay: Kept::filled(m, 0.0),
+        log_merge: Kept::filled(m, f64::NEG_INFINITY),
         log_label: Banded::from_fn(&Band::dense(m, m), |i, j| log(same(i, j))),
         kind: Some(Banded::filled(&Band::dense(m, m), 1.0)),
         edges: target.edges.clone(),
@@ -209,8 +208,8 @@ fn single_precision_stays_finite_at_the_edge_of_what_gates_and_labels_can_say() 
                 let kind = EdgeKind::Structural;
                 let edges = (2..n).map(|target| WeightedEdge { source: 0, target, kind, weight: 1.0 }).collect();
                 let predicted = Predicted {
-                    log_stay: vec![stay; n],
-                    log_merge: vec![merge; n],
+                    log_stay: Kept::filled(n, stay),
+                    log_merge: Kept::filled(n, merge),
                     log_label: Banded::from_fn(&band, |i, j| if i == j { 0.0 } else { label }),
                     kind: Some(Banded::filled(&band, 0.5f32)),
                     edges,
@@ -245,7 +244,7 @@ fn a_decided_plan_has_no_larger_gradient_than_its_costs() {
             };
             let predicted = Predicted {
                 log_stay: (0..n).map(|i| if i % 3 == 0 { -1e-30 } else { 0.0 }).collect(),
-                log_merge: vec![-70.0; n],
+                log_merge: Kept::filled(n, -70.0),
                 log_label: Banded::from_fn(&band, &mut label),
                 kind: Some(Banded::filled(&band, 1.0f32)),
                 edges: Vec::new(),

@@ -7,7 +7,6 @@ use grapheme_core::Scalar;
 use grapheme_core::vector::{self, exp};
 use grapheme_core::wide;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// Below this a sum of products of exponentials may have lost terms that matter to underflow.
 #[cfg(test)]
@@ -16,7 +15,7 @@ const UNDERFLOW: f64 = 1e-280;
 /// Costs and masses of all rows and columns. A bordered matrix is one vector, row after row: the entries of the band
 /// and then the one in the dummy column; at last the dummy row, which is full, and the corner.
 pub(super) struct Bordered {
-    band: Arc<Band>,
+    band: Band,
     pub(super) cost: Kept<f64>,
     pub(super) row_mass: Kept<f64>,
     pub(super) column_mass: Kept<f64>,
@@ -31,7 +30,7 @@ pub(super) struct Bordered {
 
 impl Bordered {
     pub(super) fn new<S: Scalar>(problem: &Problem<S>) -> Self {
-        let band = Arc::clone(problem.cost().band());
+        let band = problem.cost().band().clone();
         let (n, m) = (band.rows(), band.columns());
         let mut cost = Kept::unset(band.entries() + n + m + 1);
         let is_finite = wide!({
@@ -131,8 +130,9 @@ impl Bordered {
         (!may_insert && surplus > tolerance) || (!may_delete && -surplus > tolerance)
     }
 
+    #[cfg(test)]
     pub(super) fn zero_potentials(&self) -> Potentials {
-        Potentials { rows: vec![0.0; self.rows()], columns: vec![0.0; self.columns()], iterations: Vec::new() }
+        Potentials::zeros(self.rows(), self.columns())
     }
 
     /// One iteration, `f_i = -epsilon log sum_j b_j exp((g_j - C_ij) / epsilon)` and then
@@ -358,7 +358,7 @@ impl Bordered {
 }
 
 /// Takes a plan some rows at a time, as a large one is not in the cache a second time: into an alignment, and into sums.
-pub(super) struct Delivery<'a, S> {
+pub(super) struct Delivery<'a, S: Scalar> {
     pub(super) bordered: &'a Bordered,
     alignment: &'a mut Alignment<S>,
     /// The sum of all that was taken.

@@ -15,11 +15,14 @@
 
 mod bordered;
 mod implicit;
+mod lockstep;
 mod scaling;
 mod schur;
 mod unrolled;
 
-use super::{Aligner, Alignment, Monotone, Problem, ProblemGradient, SettingError, Status, Upstream};
+use super::{
+    Aligner, Alignment, Monotone, Problem, ProblemGradient, SettingError, Status, TOGETHER, Together, Upstream,
+};
 use bordered::{Bordered, Delivery};
 use grapheme_core::Kept;
 use grapheme_core::Scalar;
@@ -117,16 +120,29 @@ impl Default for Sinkhorn {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Potentials {
     /// Of the predicted nodes and the dummy row, `n + 1`.
-    pub rows: Vec<f64>,
+    pub rows: Kept<f64>,
     /// Of the targets and the dummy column, `m + 1`.
-    pub columns: Vec<f64>,
+    pub columns: Kept<f64>,
     /// The potentials after every iteration, those of rows and columns in turn, where the iterations are differentiated; else
-    /// nothing.
-    iterations: Vec<f64>,
+    /// nothing. In lockstep, scales in place of potentials.
+    iterations: Kept<f64>,
+    /// Whether they were found in lockstep with those of other problems, and go back in lockstep.
+    is_of_lockstep: bool,
 }
 
 impl Potentials {
-    /// Those of rows and columns after iteration `t`.
+    /// Zero for so many rows and columns, dummies included.
+    fn zeros(rows: usize, columns: usize) -> Self {
+        let [rows, columns] = [rows, columns].map(Kept::zeros);
+        Self { rows, columns, iterations: Kept::default(), is_of_lockstep: false }
+    }
+
+    /// The number of iterations that were kept.
+    fn count(&self) -> usize {
+        self.iterations.len() / (self.rows.len() + self.columns.len())
+    }
+
+    /// Those of rows and columns after iteration `t`, counted from 0.
     fn after(&self, t: usize) -> (&[f64], &[f64]) {
         let both = self.rows.len() + self.columns.len();
         self.iterations[t * both..(t + 1) * both].split_at(self.rows.len())
@@ -162,23 +178,35 @@ impl Sinkhorn {
         annealed.max(self.epsilon)
     }
 
+    /// Potentials that are zero, with room for those of the iterations where these are differentiated.
+    fn room(&self, rows: usize, columns: usize) -> Potentials {
+        let mut potentials = Potentials::zeros(rows, columns);
+        if self.differentiation == Differentiation::Unrolled {
+            potentials.iterations = Kept::with_capacity((rows + columns) * self.max_iterations.min(FORESEEN));
+        }
+        potentials
+    }
+
+    /// The gradient with respect to the mass of a predicted node: that of its row, and of the dummy column, whose mass is the sum of all
+    /// predicted masses. Of a mass of nearly nothing it may be larger than an `f32` can be.
+    fn of_mass<S: Scalar>(row: f64, dummy: f64) -> S {
+        let most = S::max_value().widen();
+        S::lit((row + dummy).clamp(-most, most))
+    }
+
     /// Runs the iterations. Returns their number and the potentials that they end with.
     fn iterate(&self, bordered: &Bordered, sweeper: &mut Sweeper) -> (usize, Potentials) {
         let is_unrolled = self.differentiation == Differentiation::Unrolled;
-        let mut potentials = bordered.zero_potentials();
-        if is_unrolled {
-            let both = bordered.rows() + bordered.columns();
-            potentials.iterations.reserve(both * self.max_iterations.min(FORESEEN));
-        }
+        let mut potentials = self.room(bordered.rows(), bordered.columns());
         let mut leap_below = if is_unrolled { -1.0 } else { LEAP_BELOW };
         let (mut has_leapt, mut just_leapt) = (false, false);
-        let mut leapt_from: Option<(f64, Vec<f64>)> = None;
+        let mut leapt_from: Option<(f64, Kept<f64>)> = None;
         for t in 0..self.max_iterations {
             // What was misplaced is known of the potentials before the sweep, if they came from a sweep at this
             // epsilon; the sweep only improves on them.
             let misplaced = sweeper.sweep(self.epsilon_at(t), &mut potentials);
             if is_unrolled {
-                let Potentials { rows, columns, iterations } = &mut potentials;
+                let Potentials { rows, columns, iterations, .. } = &mut potentials;
                 iterations.extend(rows.iter().chain(&*columns));
             }
             if t == 0 || self.epsilon_at(t - 1) > self.epsilon || std::mem::take(&mut just_leapt) {
@@ -226,13 +254,65 @@ impl Sinkhorn {
 
 impl<S: Scalar> Aligner<S> for Sinkhorn {
     fn align(&self, problem: &Problem<S>) -> Alignment<S> {
+        let [first, ..] = self.align_together(std::array::from_fn(|k| (k == 0).then_some(problem)));
+        first.expect("an answer to each problem")
+    }
+
+    fn vjp(&self, problem: &Problem<S>, alignment: &Alignment<S>, upstream: Upstream<'_, S>) -> ProblemGradient<S> {
+        let asked = (problem, alignment, upstream);
+        let [first, ..] = self.vjp_together(std::array::from_fn(|k| (k == 0).then_some(asked)));
+        first.expect("an answer to each problem")
+    }
+
+    fn align_together(&self, problems: Together<&Problem<S>>) -> Together<Alignment<S>> {
+        let mut answers = problems.map(|problem| self.refused(problem?));
+        let small: Together<&Problem<S>> = std::array::from_fn(|k| {
+            problems[k].filter(|problem| answers[k].is_none() && lockstep::fits(self, problem))
+        });
+        if small.iter().any(Option::is_some) {
+            for (answer, found) in answers.iter_mut().zip(lockstep::align(self, small)) {
+                *answer = answer.take().or(found);
+            }
+        }
+        for (answer, problem) in answers.iter_mut().zip(problems) {
+            *answer = answer.take().or_else(|| Some(self.align_alone(problem?)));
+        }
+        answers
+    }
+
+    fn vjp_together(
+        &self,
+        asked: Together<(&Problem<S>, &Alignment<S>, Upstream<'_, S>)>,
+    ) -> Together<ProblemGradient<S>> {
+        let in_lockstep = |alignment: &Alignment<S>| alignment.potentials.as_ref().is_some_and(|p| p.is_of_lockstep);
+        let small = asked.map(|asked| asked.filter(|(_, alignment, _)| in_lockstep(alignment)));
+        let mut answers = match small.iter().any(Option::is_some) {
+            true => lockstep::vjp(self, small),
+            false => [const { None }; TOGETHER],
+        };
+        for (answer, asked) in answers.iter_mut().zip(asked) {
+            *answer = answer
+                .take()
+                .or_else(|| asked.map(|(problem, alignment, upstream)| self.vjp_alone(problem, alignment, upstream)));
+        }
+        answers
+    }
+}
+
+impl Sinkhorn {
+    /// The answer to a problem that has none.
+    fn refused<S: Scalar>(&self, problem: &Problem<S>) -> Option<Alignment<S>> {
         if !problem.is_sound(S::lit(LARGEST * self.epsilon).min(Monotone::largest())) {
-            return Alignment::none(problem, Status::NotFinite);
+            return Some(Alignment::none(problem, Status::NotFinite));
         }
+        // Where every cost is finite, every mass finds a place.
+        let infeasible = !problem.is_finite() && Bordered::new(problem).is_infeasible(self.tolerance);
+        infeasible.then(|| Alignment::none(problem, Status::Infeasible))
+    }
+
+    /// The answer to a problem that is not [`refused`](Self::refused), by itself.
+    fn align_alone<S: Scalar>(&self, problem: &Problem<S>) -> Alignment<S> {
         let bordered = Bordered::new(problem);
-        if bordered.is_infeasible(self.tolerance) {
-            return Alignment::none(problem, Status::Infeasible);
-        }
         let mut alignment = Alignment::none(problem, Status::Converged);
         let mut sweeper = Sweeper::new(&bordered);
         let (iterations, potentials) = self.iterate(&bordered, &mut sweeper);
@@ -253,7 +333,13 @@ impl<S: Scalar> Aligner<S> for Sinkhorn {
         alignment
     }
 
-    fn vjp(&self, problem: &Problem<S>, alignment: &Alignment<S>, upstream: Upstream<'_, S>) -> ProblemGradient<S> {
+    /// The gradient with respect to a problem that went by itself.
+    fn vjp_alone<S: Scalar>(
+        &self,
+        problem: &Problem<S>,
+        alignment: &Alignment<S>,
+        upstream: Upstream<'_, S>,
+    ) -> ProblemGradient<S> {
         let mut gradient = ProblemGradient::zeros(problem);
         let Some(potentials) = alignment.potentials.as_ref().filter(|_| alignment.status.is_usable()) else {
             return gradient;
@@ -274,11 +360,8 @@ impl<S: Scalar> Aligner<S> for Sinkhorn {
         }
         let ProblemGradient { cost, deletion, insertion, mass } = &mut gradient;
         bordered.split(&parts.cost, cost, deletion, insertion);
-        // The mass of the dummy column is the sum of the predicted masses.
         let dummy = parts.columns[bordered.columns() - 1];
-        // Of a mass of nearly nothing it may be larger than an `f32` can be.
-        let most = S::max_value().widen();
-        mass.iter_mut().zip(&parts.rows).for_each(|(d, row)| *d = S::lit((row + dummy).clamp(-most, most)));
+        mass.iter_mut().zip(&parts.rows).for_each(|(d, row)| *d = Self::of_mass(*row, dummy));
         gradient
     }
 }

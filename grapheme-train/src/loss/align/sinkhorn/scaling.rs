@@ -24,7 +24,7 @@ use std::ops::Range;
 /// While more than this share of the mass is misplaced, the rounding of a kernel in `f32` does not show.
 const COARSE_ABOVE: f64 = 1e-5;
 /// A kernel of no more entries is at hand at once in `f64` too, and one in `f32` before it would only be made for nothing.
-const FEW: usize = 1024;
+pub(super) const FEW: usize = 1024;
 /// Rows whose share of the columns is added up before it goes into sums in `f64`; of a kernel, rows that are made together, and of a
 /// plan those that are delivered together.
 const TOGETHER: usize = 32;
@@ -133,19 +133,26 @@ impl Entry for f32 {
 }
 
 /// Numbers that begin where a line of the cache does: registers are as wide as lines, and reads of two lines take twice as long.
-struct Aligned<E: Keep> {
+pub(super) struct Aligned<E: Keep> {
     values: Kept<E>,
-    start: usize,
+    range: Range<usize>,
 }
 
 impl<E: Entry> Aligned<E> {
     const LINE: usize = 64;
 
+    /// So many times the same.
+    pub(super) fn filled(length: usize, value: E) -> Self {
+        let mut aligned = Self::unset(length);
+        aligned.fill(value);
+        aligned
+    }
+
     /// Of numbers that nobody has set.
-    fn unset(length: usize) -> Self {
+    pub(super) fn unset(length: usize) -> Self {
         let values: Kept<E> = Kept::unset(length + Self::LINE / size_of::<E>());
         let start = values.as_ptr().align_offset(Self::LINE).min(values.len() - length);
-        Self { values, start }
+        Self { values, range: start..start + length }
     }
 }
 
@@ -153,13 +160,13 @@ impl<E: Keep> std::ops::Deref for Aligned<E> {
     type Target = [E];
 
     fn deref(&self) -> &[E] {
-        &self.values[self.start..]
+        &self.values[self.range.clone()]
     }
 }
 
 impl<E: Keep> std::ops::DerefMut for Aligned<E> {
     fn deref_mut(&mut self) -> &mut [E] {
-        &mut self.values[self.start..]
+        &mut self.values[self.range.clone()]
     }
 }
 

@@ -1,9 +1,10 @@
 //! Against a reference that is written differently, and where the problem is lopsided, tied or extreme.
 
-use super::super::tests::{check_gradient, narrow, random_problem, sharp_sinkhorn};
-use super::super::{Aligner, Alignment, Assignment, Problem, Status};
+use super::super::tests::{check_gradient, narrow, random_problem, sharp_sinkhorn, uneven_problem};
+use super::super::{Aligner, Alignment, Assignment, Problem, ProblemGradient, Status, TOGETHER, Together, Upstream};
 use super::{Differentiation, Sinkhorn, Value};
 use crate::loss::band::{Band, Banded};
+use grapheme_core::Kept;
 
 const EPSILONS: [f64; 4] = [1.0, 0.1, 0.01, 0.001];
 
@@ -183,9 +184,11 @@ fn hard_problems() -> Vec<(&'static str, Problem<f64>)> {
     // Rows and columns that come twice and three times.
     let base = random_problem(3, &Band::dense(2, 2));
     let cost = Banded::from_fn(&Band::dense(6, 4), |i, j| base.cost().get(i % 2, j % 2).unwrap());
-    let ties = Problem::new(cost, vec![0.6; 6], vec![0.8; 4], vec![0.5, 0.9, 0.5, 0.9, 0.5, 0.9]).unwrap();
+    let ties =
+        Problem::new(cost, Kept::filled(6, 0.6), Kept::filled(4, 0.8), vec![0.5, 0.9, 0.5, 0.9, 0.5, 0.9].into())
+            .unwrap();
     let equal = Banded::filled(&Band::dense(4, 4), 0.3);
-    let equal = Problem::new(equal, vec![0.5; 4], vec![0.5; 4], vec![1.0; 4]).unwrap();
+    let equal = Problem::new(equal, Kept::filled(4, 0.5), Kept::filled(4, 0.5), Kept::filled(4, 1.0)).unwrap();
     vec![("one row", single), ("many rows, some without mass", many), ("ties", ties), ("all costs equal", equal)]
 }
 
@@ -225,7 +228,13 @@ fn costs_of_zero_and_of_a_million_side_by_side_have_the_value_that_can_be_seen()
     let cost = Banded::from_fn(&Band::dense(2, 2), |i, j| if i == j { 0.0 } else { 1e6 });
     for epsilon in EPSILONS {
         for (unmatched, mass) in [(1e6, 1.0), (1.0, 1.0)] {
-            let problem = Problem::new(cost.clone(), vec![unmatched; 2], vec![unmatched; 2], vec![mass; 2]).unwrap();
+            let problem = Problem::new(
+                cost.clone(),
+                Kept::filled(2, unmatched),
+                Kept::filled(2, unmatched),
+                Kept::filled(2, mass),
+            )
+            .unwrap();
             let found = Sinkhorn { epsilon, max_iterations: 10_000, ..Sinkhorn::default() }.align(&problem);
             assert_eq!(found.status, Status::Converged, "epsilon {epsilon}, {unmatched}");
             let matched: f64 = (0..2).map(|i| found.plan.get(i, i).unwrap()).sum();
@@ -235,7 +244,7 @@ fn costs_of_zero_and_of_a_million_side_by_side_have_the_value_that_can_be_seen()
             assert!((2.0 - matched).abs() <= 2.0 * apart && off < 1e-12, "epsilon {epsilon}, {unmatched}: {matched}");
         }
         let hopeless = Banded::filled(&Band::dense(2, 2), 1e6);
-        let problem = Problem::new(hopeless, vec![1.0; 2], vec![1.0; 2], vec![1.0; 2]).unwrap();
+        let problem = Problem::new(hopeless, Kept::filled(2, 1.0), Kept::filled(2, 1.0), Kept::filled(2, 1.0)).unwrap();
         let found: Alignment<f64> = Sinkhorn { epsilon, max_iterations: 10_000, ..Sinkhorn::default() }.align(&problem);
         assert!(found.status == Status::Converged && (found.value - 4.0).abs() < 1e-6, "{epsilon}: {}", found.value);
     }
@@ -249,4 +258,84 @@ fn iterations_that_run_out_are_a_status_with_a_residual() {
     assert_eq!(found.status, Status::NotConverged);
     assert!(found.residual > hasty.tolerance && found.value.is_finite());
     assert!(found.plan.values().iter().all(|p| p.is_finite()));
+}
+
+/// Every number of an answer and of a gradient.
+fn numbers(alignment: &Alignment<f64>, gradient: &ProblemGradient<f64>) -> Vec<f64> {
+    let answers = [alignment.plan.values(), &alignment.deleted, &alignment.inserted];
+    let parts = [gradient.cost.values(), &gradient.deletion, &gradient.insertion, &gradient.mass];
+    let single = [alignment.value, alignment.residual];
+    answers.into_iter().chain(parts).flatten().copied().chain(single).collect()
+}
+
+/// Problems of many sizes beside each other, among them some that go by themselves: too large, without mass, at an epsilon at which
+/// potentials go far, without an answer, and none at all.
+#[test]
+fn problems_in_lockstep_have_the_answers_that_they_have_alone_whoever_stands_beside_them() {
+    let (mut in_lockstep, mut gone_far) = (0, 0);
+    let weights =
+        |problem: &Problem<f64>| Banded::from_fn(problem.cost().band(), |i, j| ((3 * i + 5 * j) % 7) as f64 - 3.0);
+    for (seed, epsilon) in (0..).zip([1.0, 0.5, 0.1, 0.02]) {
+        for (anneal_from, max_iterations, tolerance, value) in [
+            (0.0, 20, 0.0, Value::TransportCost),
+            (0.0, 400, 1e-9, Value::Regularised),
+            (3.0, 400, 1e-9, Value::TransportCost),
+            (3.0, 2, 1e-9, Value::Regularised),
+        ] {
+            let differentiation = Differentiation::Unrolled;
+            let method = Sinkhorn {
+                epsilon,
+                anneal_from,
+                max_iterations,
+                tolerance,
+                value,
+                differentiation,
+                ..Sinkhorn::default()
+            };
+            let mut problems: Vec<_> = (0..TOGETHER as u64 - 1).map(|k| uneven_problem(100 * seed + k)).collect();
+            problems.push(match seed {
+                0 => random_problem(1, &Band::dense(40, 30)),
+                1 => random_problem(2, &Band::window(12, 9, 2)),
+                2 => Problem { mass: Kept::zeros(3), ..random_problem(3, &Band::dense(3, 3)) },
+                _ => Problem { mass: Kept::filled(3, f64::NAN), ..random_problem(4, &Band::dense(3, 3)) },
+            });
+            problems[2].cost.values_mut().iter_mut().step_by(3).for_each(|c| *c = f64::INFINITY);
+            for count in [1, 3, TOGETHER] {
+                // Places are left free before and between.
+                let some: Together<&Problem<f64>> =
+                    std::array::from_fn(|k| problems.get(k).filter(|_| k >= TOGETHER - count && (count < 8 || k != 1)));
+                let answers = method.align_together(some);
+                let plans = some.map(|problem| problem.map(weights));
+                let asked = std::array::from_fn(|k| {
+                    Some((some[k]?, answers[k].as_ref()?, Upstream { value: 0.5, plan: plans[k].as_ref() }))
+                });
+                let gradients = method.vjp_together(asked);
+                for k in 0..TOGETHER {
+                    let Some(problem) = some[k] else {
+                        assert!(answers[k].is_none() && gradients[k].is_none());
+                        continue;
+                    };
+                    let (answer, gradient) = (answers[k].as_ref().unwrap(), gradients[k].as_ref().unwrap());
+                    let upstream = Upstream { value: 0.5, plan: plans[k].as_ref() };
+                    let only = method.align(problem);
+                    let found = numbers(answer, gradient);
+                    let same = numbers(&only, &method.vjp(problem, &only, upstream));
+                    assert!(found.iter().zip(&same).all(|(a, b)| a.to_bits() == b.to_bits()), "problem {k} of {count}");
+                    assert_eq!(answer.iterations, only.iterations);
+                    if !answer.status.is_usable() {
+                        continue;
+                    }
+                    let by_itself = method.align_alone(problem);
+                    let expected = numbers(&by_itself, &method.vjp_alone(problem, &by_itself, upstream));
+                    let stands = answer.potentials.as_ref().is_some_and(|potentials| potentials.is_of_lockstep);
+                    (in_lockstep, gone_far) = (in_lockstep + usize::from(stands), gone_far + usize::from(!stands));
+                    for (a, b) in found.iter().zip(&expected) {
+                        let near = (a - b).abs() <= 1e-8 * b.abs().max(1.0);
+                        assert!(near, "epsilon {epsilon}, {method:?}, problem {k} of {count}: {a}, alone {b}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(in_lockstep > 80 && gone_far > 20, "{in_lockstep} in lockstep, {gone_far} by themselves");
 }

@@ -29,7 +29,7 @@ pub(super) fn vjp(
         df.iter_mut().zip(&bordered.row_mass).for_each(|(df, a)| *df = dvalue * a);
         dg.iter_mut().zip(&bordered.column_mass).for_each(|(dg, b)| *dg = dvalue * b);
     }
-    let iterations = last.iterations.len() / (rows + columns);
+    let iterations = last.count();
     let mut puller = Puller::new(bordered, iterations);
     let to = Pulled { df: &mut df, dg: &mut dg, gradient: &mut gradient };
     match &puller {
