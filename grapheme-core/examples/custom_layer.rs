@@ -41,7 +41,7 @@ impl<S: Scalar> Layer<S> for SelfGate<S> {
     ) -> Array2<S> {
         let dz = &dy * &x * &a * a.mapv(|a| S::one() - a);
         add_product(grad.weight.view_mut(), x.t(), dz.view());
-        dy * a + product(dz.view(), self.weight.t())
+        dy * a + &*product(dz.view(), self.weight.t())
     }
 }
 

@@ -222,6 +222,12 @@ impl<S: Keep> From<Array2<S>> for Matrix<S> {
     }
 }
 
+impl<S: Keep> From<Matrix<S>> for Array2<S> {
+    fn from(mut matrix: Matrix<S>) -> Self {
+        std::mem::replace(&mut matrix.0, nothing())
+    }
+}
+
 impl<S: Keep> Deref for Matrix<S> {
     type Target = Array2<S>;
 
@@ -258,9 +264,13 @@ impl<S: Keep + PartialEq> PartialEq for Matrix<S> {
 
 impl<S: Keep> Drop for Matrix<S> {
     fn drop(&mut self) {
-        let empty = Array2::from_shape_simple_fn((0, 0), S::default);
-        give_back(std::mem::replace(&mut self.0, empty).into_raw_vec_and_offset().0);
+        give_back(std::mem::replace(&mut self.0, nothing()).into_raw_vec_and_offset().0);
     }
+}
+
+/// An array without numbers or memory.
+fn nothing<S: Keep>() -> Array2<S> {
+    Array2::from_shape_simple_fn((0, 0), S::default)
 }
 
 #[cfg(test)]

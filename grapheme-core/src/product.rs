@@ -1,13 +1,14 @@
 //! Matrix products: all of a network's heavy work goes through this file.
 //!
-//! The kernel is that of the `gemm` crate. At the sizes of a training step, tens to hundreds of rows and 128 to 512
-//! columns, it runs at 70 to 110 Gflop/s on one core of the machine it was chosen on, where `matrixmultiply`, which
-//! ndarray brings along, runs at 8 to 100: that one packs both factors anew for each of the thin products of a recurrent
-//! round. Always one thread: work is spread over lanes, and a product must give the same bits for any number of threads.
+//! Always one thread: work is spread over lanes, and a product must give the same bits for any number of threads.
 
+mod kernel;
+
+pub use kernel::{Factor, Registers, Right};
+
+use crate::kept::Matrix;
 use crate::scalar::Scalar;
-use gemm::Parallelism;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Ix2, RawArrayViewMut};
+use ndarray::{ArrayView2, ArrayViewMut2};
 use std::cell::Cell;
 use std::time::Instant;
 
@@ -37,83 +38,50 @@ pub fn metered<R>(work: impl FnOnce() -> R) -> (R, Metered) {
 ///
 /// # Panics
 /// If the columns of `a` are not as many as the rows of `b`.
-pub fn product<S: Scalar>(a: ArrayView2<'_, S>, b: ArrayView2<'_, S>) -> Array2<S> {
-    let mut c = Array2::uninit((a.nrows(), b.ncols()));
-    // SAFETY: `c` is new, and nothing of it is read before every number is written. To clear it first would be a pass over it.
-    #[allow(unsafe_code)]
-    unsafe {
-        run(c.raw_view_mut().cast(), false, a, b);
-        c.assume_init()
-    }
+pub fn product<'b, S: Scalar>(a: ArrayView2<'_, S>, b: impl Into<Right<'b, S>>) -> Matrix<S> {
+    let b = b.into();
+    let mut c = Matrix::unset((a.nrows(), b.dim().1));
+    run(c.view_mut(), false, a, b);
+    c
 }
 
-/// `c += a b` for `a` of n x k, `b` of k x m and `c` of n x m; any of them may be transposed or a slice.
+/// `c += a b`, for `a` of n x k, `b` of k x m and `c` of n x m; any of them may be transposed or a slice.
 ///
 /// # Panics
 /// If the shapes do not fit.
-pub fn add_product<S: Scalar>(mut c: ArrayViewMut2<'_, S>, a: ArrayView2<'_, S>, b: ArrayView2<'_, S>) {
-    // SAFETY: a view is valid, and as it is borrowed mutably it overlaps no other.
-    #[allow(unsafe_code)]
-    unsafe {
-        run(c.raw_view_mut(), true, a, b);
-    }
+pub fn add_product<'b, S: Scalar>(c: ArrayViewMut2<'_, S>, a: ArrayView2<'_, S>, b: impl Into<Right<'b, S>>) {
+    run(c, true, a, b.into());
 }
 
 /// `c = a b`, whatever `c` held.
 ///
 /// # Panics
 /// If the shapes do not fit.
-pub fn write_product<S: Scalar>(mut c: ArrayViewMut2<'_, S>, a: ArrayView2<'_, S>, b: ArrayView2<'_, S>) {
-    // SAFETY: a view is valid, and as it is borrowed mutably it overlaps no other.
-    #[allow(unsafe_code)]
-    unsafe {
-        run(c.raw_view_mut(), false, a, b);
-    }
+pub fn write_product<'b, S: Scalar>(c: ArrayViewMut2<'_, S>, a: ArrayView2<'_, S>, b: impl Into<Right<'b, S>>) {
+    run(c, false, a, b.into());
 }
 
-/// Writes every number of `c`, and reads none unless `adds`.
-///
-/// # Safety
-/// `c` is valid for writes, overlaps neither `a` nor `b`, and is initialised if `adds`.
-#[allow(unsafe_code)]
-unsafe fn run<S: Scalar>(mut c: RawArrayViewMut<S, Ix2>, adds: bool, a: ArrayView2<'_, S>, b: ArrayView2<'_, S>) {
-    let ((n, k), m) = (a.dim(), b.ncols());
+fn run<S: Scalar>(mut c: ArrayViewMut2<'_, S>, adds: bool, a: ArrayView2<'_, S>, b: Right<'_, S>) {
+    let ((n, k), m) = (a.dim(), b.dim().1);
     assert!(
-        b.nrows() == k && c.dim() == (n, m),
+        b.dim().0 == k && c.dim() == (n, m),
         "a product of {:?} and {:?} does not fit {:?}",
         a.dim(),
         b.dim(),
         c.dim()
     );
     let meter = METER.get().map(|sums| (sums, Instant::now()));
-    // The kernel takes a transposed right factor apart number by number; to copy it in blocks first costs less.
-    let copy = (b.strides()[0] == 1 && m > 1).then(|| transposed(b.t()));
-    let b = copy.as_ref().map_or(b, |copy| copy.view());
-    let (c_strides, a_strides, b_strides) = (strides(&c), strides(&a), strides(&b));
-    // SAFETY: all three are valid for their shapes and strides, which were just checked against each other, the rest is the caller's
-    // promise; and `Scalar` is sealed to `f32` and `f64`, which the kernel knows.
-    unsafe {
-        gemm::gemm(
-            n,
-            m,
-            k,
-            c.as_mut_ptr(),
-            c_strides[1],
-            c_strides[0],
-            adds,
-            a.as_ptr(),
-            a_strides[1],
-            a_strides[0],
-            b.as_ptr(),
-            b_strides[1],
-            b_strides[0],
-            S::one(),
-            S::one(),
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
+    match c.as_slice_mut() {
+        Some(c) => kernel::multiply(c, adds, a, b),
+        None => {
+            let mut whole = Matrix::unset((n, m));
+            kernel::multiply(whole.values_mut(), false, a, b);
+            if adds {
+                c += &*whole;
+            } else {
+                c.assign(&whole);
+            }
+        }
     }
     if let Some((Metered { products, operations, seconds }, started)) = meter {
         METER.set(Some(Metered {
@@ -124,49 +92,12 @@ unsafe fn run<S: Scalar>(mut c: RawArrayViewMut<S, Ix2>, adds: bool, a: ArrayVie
     }
 }
 
-/// The transpose in row-major order, for a factor that many products share.
-pub fn transposed<S: Scalar>(x: ArrayView2<'_, S>) -> Array2<S> {
-    let (n, m) = x.dim();
-    let mut y = Array2::zeros((m, n));
-    let (Some(from), Some(to)) = (x.to_slice(), y.as_slice_mut()) else {
-        y.assign(&x.t());
-        return y;
-    };
-    // Whole blocks of constant size, whose loops are unrolled, and the rest number by number.
-    const BLOCK: usize = 8;
-    let (whole_rows, whole_columns) = (n - n % BLOCK, m - m % BLOCK);
-    crate::wide! {
-        for i in (0..whole_rows).step_by(BLOCK) {
-            for j in (0..whole_columns).step_by(BLOCK) {
-                let mut block = [[S::zero(); BLOCK]; BLOCK];
-                for (r, row) in block.iter_mut().enumerate() {
-                    row.copy_from_slice(&from[(i + r) * m + j..][..BLOCK]);
-                }
-                for c in 0..BLOCK {
-                    let column: [S; BLOCK] = std::array::from_fn(|r| block[r][c]);
-                    to[(j + c) * n + i..][..BLOCK].copy_from_slice(&column);
-                }
-            }
-        }
-    }
-    for i in 0..n {
-        for j in if i < whole_rows { whole_columns } else { 0 }..m {
-            to[j * n + i] = from[i * m + j];
-        }
-    }
-    y
-}
-
-fn strides<T>(x: &ndarray::ArrayBase<impl ndarray::RawData<Elem = T>, ndarray::Ix2>) -> [isize; 2] {
-    [x.strides()[0], x.strides()[1]]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::layers::uniform;
     use crate::random::Stream;
-    use ndarray::{Axis, s};
+    use ndarray::{Array2, Axis, s};
 
     /// The readable reference.
     fn naive<S: Scalar>(a: ArrayView2<'_, S>, b: ArrayView2<'_, S>) -> Array2<S> {
@@ -177,9 +108,9 @@ mod tests {
 
     fn agree<S: Scalar>(tolerance: f64) {
         let mut stream = Stream::new(1);
-        for (n, k, m) in
-            [(1, 1, 1), (3, 5, 2), (16, 128, 40), (33, 7, 64), (2, 300, 9), (4, 0, 3), (0, 4, 3), (3, 4, 0)]
-        {
+        // Empty, thin, and beyond what a tile, a block and a register hold.
+        let sizes = [(1, 1, 1), (3, 5, 2), (16, 128, 40), (33, 7, 64), (2, 300, 9), (4, 0, 3), (0, 4, 3), (3, 4, 0)];
+        for (n, k, m) in sizes.into_iter().chain([(23, 130, 96), (29, 257, 131), (24, 1, 17), (7, 400, 33)]) {
             let (a, b) = (uniform::<S>((n, k), 1.0, &mut stream), uniform::<S>((k, m), 1.0, &mut stream));
             let expected = naive(a.view(), b.view());
             let near = |found: &Array2<S>, what: &str| {
@@ -187,9 +118,11 @@ mod tests {
                 assert!(worst <= tolerance, "{what}, {n} x {k} x {m}: {worst:e}");
             };
             near(&product(a.view(), b.view()), "product");
+            near(&product(a.view(), &Factor::new(b.view())), "of a factor");
             // The same through transposed and reversed views, and into a slice of something larger.
             let (mut at, mut bt) = (a.t().as_standard_layout().to_owned(), b.t().as_standard_layout().to_owned());
             near(&product(at.t(), bt.t()), "transposed");
+            near(&product(at.t(), &Factor::new(bt.t())), "of a transposed factor");
             at.invert_axis(Axis(0));
             bt.invert_axis(Axis(1));
             near(&product(at.t(), bt.t()), "reversed");
@@ -209,6 +142,21 @@ mod tests {
     fn agrees_with_sums_written_out() {
         agree::<f64>(1e-13);
         agree::<f32>(2e-5);
+    }
+
+    /// A row of the result has the bits that it has alone, in either layout, and the sum is that of blocks in order.
+    #[test]
+    fn bits_depend_on_no_neighbour_and_no_layout() {
+        let mut stream = Stream::new(2);
+        let (a, b) = (uniform::<f32>((50, 300), 1.0, &mut stream), uniform::<f32>((300, 80), 1.0, &mut stream));
+        let (all, bt) = (product(a.view(), b.view()), b.t().as_standard_layout().into_owned());
+        assert_eq!(all, product(a.view(), bt.t()));
+        assert_eq!(all, product(a.view(), &Factor::new(b.view())));
+        for rows in [s![..1, ..], s![7..12, ..], s![20..46, ..]] {
+            assert_eq!(all.slice(rows), *product(a.slice(rows), b.view()));
+        }
+        let columns = s![.., 3..20];
+        assert_eq!(all.slice(columns), *product(a.view(), b.slice(columns)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The number type that everything numeric is generic over.
 
 use crate::kept::Keep;
+use crate::product::Registers;
 use ndarray::NdFloat;
 use num_traits::FromPrimitive;
 use std::fmt::{Debug, Display};
@@ -14,7 +15,7 @@ mod sealed {
 
 /// `f32` trains, `f64` proves. Sealed: the derivatives are proved for these two types only.
 pub trait Scalar:
-    sealed::Sealed + Keep + NdFloat + FromPrimitive + Sum + Debug + Display + Send + Sync + 'static
+    sealed::Sealed + Keep + Registers + NdFloat + FromPrimitive + Sum + Debug + Display + Send + Sync + 'static
 {
     /// The name of the type as people write it, `"f32"` or `"f64"`.
     const NAME: &'static str;

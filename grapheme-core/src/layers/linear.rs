@@ -49,7 +49,7 @@ impl<S: Scalar> Linear<S> {
     /// Adds the parameters' gradient into `grad` and returns `dx`.
     pub fn backward(&self, x: ArrayView2<'_, S>, dy: ArrayView2<'_, S>, grad: &mut Self) -> Array2<S> {
         self.backward_parameters(x, dy, grad);
-        product(dy, self.weight.t())
+        product(dy, self.weight.t()).into()
     }
 
     /// Adds the parameters' gradient into `grad`, for an input that has no gradient of its own.

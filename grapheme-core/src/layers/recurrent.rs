@@ -7,7 +7,7 @@ pub use steps::{Recurrence, Step, Way};
 use super::{Dropout, Layer, LayerNorm, Linear, NormCache, Pass, ShapeError, row_slices, sigmoid, tanh, uniform};
 use crate::graph::Topology;
 use crate::param_tree;
-use crate::product::{add_product, transposed, write_product};
+use crate::product::{Factor, add_product, write_product};
 use crate::random::Stream;
 use crate::scalar::Scalar;
 use ndarray::{Array2, s};
@@ -128,6 +128,8 @@ impl<S: Scalar> Lstm<S> {
         let mut gates = self.input.forward(schedule.to_visit_order(h).view())?;
         let (mut hidden, mut cell) = (Array2::zeros((n, d)), Array2::zeros((n, d)));
         let (mut hidden_before, mut cell_before) = (Array2::zeros((n, d)), Array2::zeros((n, d)));
+        // Laid out once, since every level multiplies by it.
+        let state = Factor::new(self.state.view());
         for level in schedule.levels() {
             for visit in level.clone() {
                 for &Predecessor { before, weight, .. } in schedule.predecessors(visit) {
@@ -137,7 +139,7 @@ impl<S: Scalar> Lstm<S> {
                 }
             }
             let p = hidden_before.slice(s![level.clone(), ..]);
-            add_product(gates.slice_mut(s![level.clone(), ..]), p, self.state.view());
+            add_product(gates.slice_mut(s![level.clone(), ..]), p, &state);
             crate::wide! {
                 for visit in level {
                     let gates = row_mut(&mut gates, visit);
@@ -177,8 +179,7 @@ impl<S: Scalar> Lstm<S> {
         let mut dhidden = schedule.to_visit_order(&dy);
         let mut dcell: Array2<S> = Array2::zeros((n, d));
         let mut dbefore = Array2::zeros((schedule.widest(), d));
-        // Transposed once, since every level multiplies by it.
-        let state_transposed = transposed(self.state.view());
+        let state = Factor::new(self.state.t());
         for level in schedule.levels().rev() {
             crate::wide! {
                 for visit in level.clone() {
@@ -206,7 +207,7 @@ impl<S: Scalar> Lstm<S> {
             }
             let mut dp = dbefore.slice_mut(s![..level.len(), ..]);
             let dgates = gates.slice(s![level.clone(), ..]);
-            write_product(dp.view_mut(), dgates, state_transposed.view());
+            write_product(dp.view_mut(), dgates, &state);
             for (k, visit) in level.enumerate() {
                 for &Predecessor { before, weight, place } in schedule.predecessors(visit) {
                     let before = before as usize;

@@ -274,7 +274,7 @@ impl Blend {
 
     /// The products of errors as they are. What a rollout loses is lost where all rules lose, so no frame is divided by its best rule.
     fn plain(&self, errors: &Array2<f64>) -> Array2<f64> {
-        let mut products = grapheme_core::product::product(errors.view(), errors.t());
+        let mut products = Array2::from(grapheme_core::product::product(errors.view(), errors.t()));
         products /= errors.ncols() as f64;
         products.diag_mut().mapv_inplace(|own| own + self.floor());
         products
@@ -299,7 +299,7 @@ impl Blend {
 
 /// The products of the errors of one frame in its unit: the best squared error, or the usual roughness where that is more.
 fn relative(errors: &Array2<f64>, known: &[bool], usual: f64, floor: f64) -> Array2<f64> {
-    let mut products = grapheme_core::product::product(errors.view(), errors.t());
+    let mut products = Array2::from(grapheme_core::product::product(errors.view(), errors.t()));
     products /= errors.ncols() as f64;
     let own = products.diag().to_owned();
     let best = (0..known.len()).filter(|&k| known[k]).map(|k| own[k]).fold(f64::INFINITY, f64::min);

@@ -111,7 +111,7 @@ pub fn principal_components(x: ArrayView2<'_, f64>, count: usize) -> (Array1<f64
     let weights = Array2::from_shape_fn((order.len(), n), |(row, i)| {
         eigen.eigenvectors[(i, order[row])] / eigen.eigenvalues[order[row]].sqrt()
     });
-    (mean, grapheme_core::product::product(weights.view(), centred.view()))
+    (mean, grapheme_core::product::product(weights.view(), centred.view()).into())
 }
 
 #[cfg(test)]

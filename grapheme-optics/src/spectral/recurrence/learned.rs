@@ -105,7 +105,7 @@ impl Learned {
             })
             .collect();
         let coefficients: Vec<Array2<f64>> =
-            centred.iter().map(|frames| product(frames.view(), components.t())).collect();
+            centred.iter().map(|frames| product(frames.view(), components.t()).into()).collect();
         let reader = Reader::fit(&centre, &components, &centred, settings.passes, &seed.fork(0));
         drop(centred);
         let memories = settings.delays.iter().filter_map(|&delays| {

@@ -71,7 +71,7 @@ impl Memory {
             Factor::new(&product(design.t(), design.view()), ridge).solve_columns(&product(design.t(), target.view()))
         };
         let linear = solve(&states, &changes, 1e-13);
-        let rest = &changes - &product(states.view(), linear.view());
+        let rest = &changes - &*product(states.view(), linear.view());
         // Where there are more states than slots a seeded choice is remembered.
         let mut order: Vec<usize> = (0..samples).collect();
         if samples > slots {
@@ -162,7 +162,7 @@ impl MemoryRule<'_> {
 fn kernel_matrix(states: &Array2<f64>, kept: &Array2<f64>, sharpness: f64) -> Array2<f64> {
     let norms = |x: &Array2<f64>| x.rows().into_iter().map(|row| row.dot(&row)).collect::<Vec<_>>();
     let (a, b) = (norms(states), norms(kept));
-    let mut kernel = product(states.view(), kept.t());
+    let mut kernel = Array2::from(product(states.view(), kept.t()));
     for ((i, j), k) in kernel.indexed_iter_mut() {
         *k = (-(a[i] + b[j] - 2.0 * *k).max(0.0) * sharpness).exp();
     }

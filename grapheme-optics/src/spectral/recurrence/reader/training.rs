@@ -103,8 +103,8 @@ fn pieces(sequences: &[Array2<f64>], components: &Array2<f64>) -> Vec<Piece> {
         let frames = sequences[i].slice(s![start..sequences[i].nrows().min(start + PIECE), ..]);
         let pixels = frames.ncols() as f64;
         Piece {
-            products: product(frames, frames.t()) / pixels,
-            coefficients: product(frames, components.t()) / pixels,
+            products: Array2::from(product(frames, frames.t())) / pixels,
+            coefficients: Array2::from(product(frames, components.t())) / pixels,
             first: if start == 0 { LEAST - 1 } else { WINDOW },
         }
     };
