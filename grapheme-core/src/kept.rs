@@ -50,27 +50,31 @@ keep!(bool);
 pub struct Kept<T: Keep>(Vec<T>);
 
 impl<T: Keep> Kept<T> {
-    /// As it was left, with room for so many.
+    /// As `choose` finds it on the shelf, or else new; with room for so many.
     #[inline]
-    fn taken(length: usize) -> Self {
+    fn taken(length: usize, choose: impl FnOnce(&mut Vec<Vec<T>>) -> Option<Vec<T>>) -> Self {
         let class = length.next_power_of_two().trailing_zeros() as usize;
         if class >= CLASSES {
             return Self(Vec::with_capacity(length));
         }
-        let taken = T::shelf(|shelf| shelf[class].pop()).flatten();
+        let taken = T::shelf(|shelf| choose(&mut shelf[class])).flatten();
         Self(taken.unwrap_or_else(|| Vec::with_capacity(1 << class)))
     }
 
     /// Empty, with room for so many.
     pub fn with_capacity(length: usize) -> Self {
-        let mut kept = Self::taken(length);
+        let mut kept = Self::taken(length, Vec::pop);
         kept.clear();
         kept
     }
 
     /// So many numbers that are still to be set: until then they are any.
     pub fn unset(length: usize) -> Self {
-        let mut kept = Self::taken(length);
+        // Rather one that is long enough: what is missing would have to be written first.
+        let mut kept = Self::taken(length, |kept| {
+            let place = kept.iter().rposition(|vector| vector.len() >= length).or(kept.len().checked_sub(1))?;
+            Some(kept.swap_remove(place))
+        });
         kept.resize(length, T::default());
         kept
     }

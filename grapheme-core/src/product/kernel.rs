@@ -215,7 +215,9 @@ impl<S: Scalar> Panels<S> {
     /// So many numbers that are still to be set.
     fn unset(length: usize) -> Self {
         let spare = LINE / size_of::<S>();
-        let memory: Kept<S> = if length > 0 { Kept::unset(length + spare) } else { Kept::default() };
+        // As many as are kept together, so that none is set again because another product took fewer.
+        let memory: Kept<S> =
+            if length > 0 { Kept::unset((length + spare).next_power_of_two()) } else { Kept::default() };
         let start = memory.as_ptr().align_offset(LINE).min(memory.len() - length);
         Self { memory, start, length }
     }
@@ -244,9 +246,21 @@ fn pack<S: Scalar, V: Simd>(b: &Source<'_, S>, (depth, length): (usize, usize), 
         let (columns, stride) = (width.min(m - j), panel.len() / length);
         match *b {
             Source::Rows(b, _) => {
+                let (lanes, whole) = (S::lanes::<V>(), columns / S::lanes::<V>());
                 for (to, from) in panel.chunks_exact_mut(stride).zip(b[depth * m + j..].chunks(m)) {
-                    to[..columns].copy_from_slice(&from[..columns]);
-                    to[columns..].fill(S::zero());
+                    let (from, to) = (from.chunks_exact(lanes), to.chunks_exact_mut(lanes));
+                    // By registers, as a call for so few numbers would take longer than to copy them.
+                    for (to, from) in to.zip(from).take(whole) {
+                        S::registers_mut::<V>(to)[0] = S::registers::<V>(from)[0];
+                    }
+                }
+                if columns < stride {
+                    let part = whole * lanes;
+                    for (to, from) in panel.chunks_exact_mut(stride).zip(b[depth * m + j..].chunks(m)) {
+                        let (numbers, zeros) = to[part..].split_at_mut(columns - part);
+                        numbers.copy_from_slice(&from[part..columns]);
+                        zeros.fill(S::zero());
+                    }
                 }
             }
             Source::Columns(b, k) => {
@@ -263,17 +277,18 @@ fn pack<S: Scalar, V: Simd>(b: &Source<'_, S>, (depth, length): (usize, usize), 
 #[inline(always)]
 fn transpose<S: Scalar>(from: &[S], from_stride: usize, (n, m): (usize, usize), to: &mut [S], to_stride: usize) {
     // Whole blocks of constant size, whose loops are unrolled, and the rest number by number.
-    const BLOCK: usize = 8;
-    let (whole_rows, whole_columns) = (n - n % BLOCK, m - m % BLOCK);
-    for i in (0..whole_rows).step_by(BLOCK) {
-        for j in (0..whole_columns).step_by(BLOCK) {
-            let mut block = [[S::zero(); BLOCK]; BLOCK];
+    const ROWS: usize = 16;
+    const COLUMNS: usize = 4;
+    let (whole_rows, whole_columns) = (n - n % ROWS, m - m % COLUMNS);
+    for i in (0..whole_rows).step_by(ROWS) {
+        for j in (0..whole_columns).step_by(COLUMNS) {
+            let mut block = [[S::zero(); COLUMNS]; ROWS];
             for (r, row) in block.iter_mut().enumerate() {
-                row.copy_from_slice(&from[(i + r) * from_stride + j..][..BLOCK]);
+                row.copy_from_slice(&from[(i + r) * from_stride + j..][..COLUMNS]);
             }
-            for c in 0..BLOCK {
-                let column: [S; BLOCK] = std::array::from_fn(|r| block[r][c]);
-                to[(j + c) * to_stride + i..][..BLOCK].copy_from_slice(&column);
+            for c in 0..COLUMNS {
+                let column: [S; ROWS] = std::array::from_fn(|r| block[r][c]);
+                to[(j + c) * to_stride + i..][..ROWS].copy_from_slice(&column);
             }
         }
     }
@@ -313,6 +328,9 @@ impl<S: Scalar> WithSimd for Multiply<'_, S> {
             Layout::Source(_) => Panels::unset(DEPTH.min(k) * padded),
             Layout::Panels(_) => Panels::unset(0),
         };
+        // Blocks of nearly the same height.
+        let blocks = n.div_ceil(ROWS);
+        let (least, higher) = (n / blocks, n % blocks);
         for depth in (0..k).step_by(DEPTH) {
             let length = DEPTH.min(k - depth);
             let (rows, is_packed) = match &b {
@@ -330,10 +348,9 @@ impl<S: Scalar> WithSimd for Multiply<'_, S> {
                 } else {
                     (&rows[j..], m)
                 };
-                // Blocks of nearly the same height.
-                let (blocks, mut i) = (n.div_ceil(ROWS), 0);
-                for block in 1..=blocks {
-                    let height = n * block / blocks - i;
+                let mut i = 0;
+                for block in 0..blocks {
+                    let height = least + usize::from(block < higher);
                     let c = &mut c[i * m + j..];
                     let work = Tile { c, c_stride: m, width, adds, a, at: (i, depth), length, b, b_stride };
                     if registers == 1 {
@@ -412,8 +429,13 @@ impl<S: Scalar, const R: usize, const C: usize> WithSimd for Exact<'_, S, R, C> 
         let (i, depth) = at;
         let mut sums = match a {
             Source::Rows(a, a_stride) => {
-                let row = |r: usize| &a[(i + if r < R { r } else { 0 }) * a_stride + depth..][..length];
-                let rows = [row(0), row(1), row(2), row(3), row(4), row(5)];
+                let mut rows = a[i * a_stride + depth..].chunks(a_stride);
+                let mut next = || rows.next().map_or(&a[..0], |row| &row[..length]);
+                let mut rows = [next(); ROWS];
+                for row in rows.iter_mut().take(R).skip(1) {
+                    *row = next();
+                }
+                let rows = rows.map(|row| &row[..length]);
                 let pick = |&k: &usize, r: usize| rows[r][k];
                 if b_stride == C * lanes {
                     sums::<S, V, R, C, _>(simd, 0..length, pick, S::registers::<V>(b).as_chunks::<C>().0.iter())
