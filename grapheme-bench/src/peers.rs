@@ -179,7 +179,7 @@ fn steps(
     let task = json!({
         "width": network.width, "slots": network.stages[0].slots, "temperature": network.temperature,
         "dropout": network.dropout, "embedding_dropout": network.embedding_dropout, "rate": step.rate,
-        "batch": batches[0].len(), "examples": examples.collect::<Result<Vec<_>>>()?, "losses": losses,
+        "batch": batches[0].len(), "examples": examples.collect::<Result<Vec<_>>>()?, "losses": losses[..],
     });
     let file = folder.join("task.json");
     std::fs::write(&file, serde_json::to_vec(&task)?)?;
@@ -202,7 +202,7 @@ fn written(net: &GraphTransformNet<f32>, example: &Example, spec: &ModelSpec) ->
     let rows: Vec<Vec<usize>> = batch.codes().iter().map(|&code| net.embedding.rows(code).collect()).collect();
     let positions: Vec<usize> = (0..batch.nodes()).map(|node| batch.position(node)).collect();
     let can_copy: Vec<bool> = (0..batch.nodes()).map(|node| batch.cluster(node).is_some()).collect();
-    let (copies, target) = (&labelling.copies, &labelling.targets[0]);
+    let (copies, target) = (&labelling.copies[..], labelling.target(0));
     Ok(json!({ "rows": rows, "positions": positions, "can_copy": can_copy, "copies": copies, "target": target }))
 }
 

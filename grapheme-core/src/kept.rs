@@ -43,6 +43,7 @@ macro_rules! keep {
 
 keep!(f32);
 keep!(f64);
+keep!(u8);
 keep!(u32);
 keep!(bool);
 

@@ -68,7 +68,7 @@ pub struct Task<'a> {
 #[derive(Clone, Debug)]
 pub struct Assessment<S> {
     /// The loss of each graph; infinite where its target cannot be reached.
-    pub losses: Vec<f64>,
+    pub losses: Kept<f64>,
     /// How many alignments did not converge.
     pub unconverged: usize,
     /// The gradient of the sum of the finite losses, and the graphs of the others.
@@ -92,7 +92,7 @@ impl Objective {
     pub fn assess<S: Scalar>(&self, task: Task<'_>, morphed: &MorphedGraph<S>) -> Result<Assessment<S>, LossError> {
         let graphs = task.batch.graphs();
         let mut upstream = Upstream::zeros(morphed);
-        let mut losses = vec![0.0; graphs];
+        let mut losses = Kept::zeros(graphs);
         let mut unconverged = 0;
         let writing = Writing::new(morphed, task.labelling);
         let example = |graph| Example { objective: self, task, morphed, writing: &writing, graph };
@@ -166,7 +166,7 @@ impl<S: Scalar> Example<'_, S> {
 
     /// The number of its output nodes and of those of its target.
     fn size(&self) -> (usize, usize) {
-        (self.morphed.topology.range(self.graph).len(), self.task.labelling.targets[self.graph].len())
+        (self.morphed.topology.range(self.graph).len(), self.task.labelling.target(self.graph).len())
     }
 
     fn target(&self) -> Target<S> {
@@ -183,7 +183,7 @@ impl<S: Scalar> Example<'_, S> {
     /// [`hand_up`](Self::hand_up) do for other losses, without their matrices.
     fn stream(&self, method: Monotone, upstream: &mut Upstream<S>) -> f64 {
         let start = self.morphed.topology.range(self.graph).start;
-        let target = &self.task.labelling.targets[self.graph];
+        let target = self.task.labelling.target(self.graph);
         let gates = &self.morphed.gates;
         let (log_stay, log_merge) = (self.of_kept(&gates.log_stay), self.of_kept(&gates.log_merge));
         let answer = self.objective.loss.stream(
@@ -213,12 +213,12 @@ impl<S: Scalar> Example<'_, S> {
 
     fn predicted(&self) -> Predicted<S> {
         let rows = self.morphed.topology.range(self.graph);
-        let target = &self.task.labelling.targets[self.graph];
+        let target = self.task.labelling.target(self.graph);
         let band = self.band();
         let gates = &self.morphed.gates;
         let log_label = Banded::from_fn(&band, |i, j| self.writing.log_label(rows.start + i, target[j]));
         let kind = (self.objective.loss.node.kind > 0.0).then(|| {
-            let kinds = &self.task.labelling.target_kinds[self.graph];
+            let kinds = self.task.labelling.target_kinds(self.graph);
             let shares = self.kind_shares();
             Banded::from_fn(&band, |i, j| shares[[i, kinds[j] as usize]])
         });
@@ -270,7 +270,7 @@ impl<S: Scalar> Example<'_, S> {
             own.iter_mut().zip(&gradient.weight).for_each(|(to, &d)| *to += d);
         }
         let rows = self.morphed.topology.range(self.graph);
-        let target = &self.task.labelling.targets[self.graph];
+        let target = self.task.labelling.target(self.graph);
         let band = predicted.log_label.band();
         for i in 0..rows.len() {
             let row = rows.start + i;
@@ -283,7 +283,7 @@ impl<S: Scalar> Example<'_, S> {
             }
         }
         if let Some(dkind) = gradient.kind {
-            let kinds = &self.task.labelling.target_kinds[self.graph];
+            let kinds = self.task.labelling.target_kinds(self.graph);
             for i in 0..rows.len() {
                 let mut dshares = [S::zero(); NodeKind::ALL.len()];
                 for (j, &d) in band.range(i).zip(dkind.row(i)) {

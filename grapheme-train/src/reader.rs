@@ -2,7 +2,7 @@
 
 use crate::data::{GraphForm, join, segment};
 use crate::decode::Decoder;
-use crate::labelling::{Labelling, NO_LABEL};
+use crate::labelling::Labelling;
 use crate::settings::ModelSpec;
 use grapheme_core::GraphBatch;
 use grapheme_core::network::MorphedGraph;
@@ -71,14 +71,10 @@ impl Sight<'_> {
         join(&units, self.spec.units)
     }
 
-    /// The labels that a text is written by; [`NO_LABEL`] for a unit that no node can write.
+    /// The labels that a text is written by; [`NO_LABEL`](crate::labelling::NO_LABEL) for a unit that no node can write.
     pub fn labels(&self, text: &str) -> Vec<u32> {
-        let number = |unit: &str| {
-            let stranger = || self.labelling.strangers.iter().position(|stranger| stranger == unit);
-            let known = self.spec.labels.index(unit);
-            known.or_else(|| Some(self.spec.labels.outcomes() + stranger()?)).map_or(NO_LABEL, |number| number as u32)
-        };
-        segment(text, self.spec.units).iter().map(|unit| number(unit)).collect()
+        let units = segment(text, self.spec.units);
+        units.iter().map(|unit| self.labelling.number(unit, &self.spec.labels)).collect()
     }
 
     /// What each candidate of a graph does on the likeliest way to write labels.

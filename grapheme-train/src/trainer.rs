@@ -22,7 +22,9 @@ use crate::watch::{NodeInstrument, Watch};
 use grapheme_core::graph::BatchError;
 use grapheme_core::layers::DropoutKeys;
 use grapheme_core::network::ConfigError;
-use grapheme_core::{BoundaryFigures, GradientMedium, GraphBatch, GraphTransformNet, Media, Stream, Vacuum, param};
+use grapheme_core::{
+    BoundaryFigures, GradientMedium, GraphBatch, GraphTransformNet, Kept, Media, Stream, Vacuum, param,
+};
 use rand::seq::SliceRandom;
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -517,7 +519,7 @@ impl<O: Media<f32>> Trainer<'_, O> {
         for Part { losses, graphemes: nodes, record } in parts {
             records.push(record);
             graphemes += nodes as u64;
-            for finite in losses.into_iter().filter(|loss| loss.is_finite()) {
+            for finite in losses.iter().copied().filter(|loss| loss.is_finite()) {
                 loss += finite;
                 count += 1;
             }
@@ -672,7 +674,7 @@ struct Pass<'a> {
 
 /// What one lane gives besides its gradient.
 struct Part<R> {
-    losses: Vec<f64>,
+    losses: Kept<f64>,
     graphemes: usize,
     record: R,
 }

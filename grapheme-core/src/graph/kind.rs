@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::char::is_combining_mark;
 
 /// The coarse class of a node, one byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum NodeKind {
     /// The node before the first code point of a graph.
@@ -20,8 +20,11 @@ pub enum NodeKind {
     /// White space.
     Space,
     /// Everything else: punctuation, symbols, controls.
+    #[default]
     Other,
 }
+
+crate::keep!(NodeKind);
 
 impl NodeKind {
     /// All kinds, in the order of their numbers.

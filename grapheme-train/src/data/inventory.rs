@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// The units seen in training targets, sorted, and after them the outcome `Copy`: the label of the node it came from.
 ///
-/// Saved as the plain list of symbols. Lookup is a binary search.
+/// Saved as the plain list of symbols. Lookup is a binary search, but for single letters of ASCII, which are most there are.
 ///
 /// ```
 /// use grapheme_train::data::{LabelInventory, TargetUnits};
@@ -22,7 +22,12 @@ use thiserror::Error;
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct LabelInventory {
     symbols: Vec<String>,
+    /// The index of each symbol of one byte, by that byte; an empty list where there is none.
+    ascii: Vec<Option<u32>>,
 }
+
+/// Texts of one byte.
+const ASCII: usize = 128;
 
 /// A saved inventory that is not one.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -43,7 +48,18 @@ impl LabelInventory {
         for target in targets {
             symbols.extend(segment(target, units).into_iter().filter(|unit| !unit.is_empty()));
         }
-        Self { symbols: symbols.into_iter().map(Cow::into_owned).collect() }
+        Self::sorted(symbols.into_iter().map(Cow::into_owned).collect())
+    }
+
+    fn sorted(symbols: Vec<String>) -> Self {
+        let mut ascii = Vec::new();
+        for (index, symbol) in (0..).zip(&symbols) {
+            if let &[byte] = symbol.as_bytes() {
+                ascii.resize(ASCII, None);
+                ascii[usize::from(byte)] = Some(index);
+            }
+        }
+        Self { symbols, ascii }
     }
 
     /// The symbols in the order of their indices, `Copy` excluded.
@@ -53,7 +69,10 @@ impl LabelInventory {
 
     /// The index of a symbol, if it was seen.
     pub fn index(&self, symbol: &str) -> Option<usize> {
-        self.symbols.binary_search_by(|probe| probe.as_str().cmp(symbol)).ok()
+        match symbol.as_bytes() {
+            &[byte] => Some((*self.ascii.get(usize::from(byte))?)? as usize),
+            _ => self.symbols.binary_search_by(|probe| probe.as_str().cmp(symbol)).ok(),
+        }
     }
 
     /// The index of the outcome `Copy`, the last one.
@@ -73,7 +92,7 @@ impl TryFrom<Vec<String>> for LabelInventory {
     fn try_from(symbols: Vec<String>) -> Result<Self, InventoryError> {
         match symbols.windows(2).position(|pair| pair[0] >= pair[1]) {
             Some(before) => Err(InventoryError { index: before + 1, symbol: symbols[before + 1].clone() }),
-            None => Ok(Self { symbols }),
+            None => Ok(Self::sorted(symbols)),
         }
     }
 }
@@ -99,7 +118,8 @@ mod tests {
         for (index, symbol) in labels.symbols().iter().enumerate() {
             assert_eq!(labels.index(symbol), Some(index));
         }
-        assert_eq!(labels.index("न"), None);
+        assert_eq!([labels.index("न"), labels.index("q"), labels.index("")], [None; 3]);
+        assert_eq!(LabelInventory::of(["é"], TargetUnits::Graphemes).index("a"), None);
     }
 
     #[test]

@@ -71,11 +71,18 @@ const BOUNDARY: &str = " @@";
 /// With [`TargetUnits::Tokens`] a double, leading or trailing space yields an empty token, which
 /// [`Loader::check_units`](super::Loader::check_units) refuses.
 pub fn segment(target: &str, units: TargetUnits) -> Vec<Cow<'_, str>> {
+    let mut all = Vec::new();
+    each_unit(target, units, |unit| all.push(unit));
+    all
+}
+
+/// The same one after the other, without a list of them.
+pub(crate) fn each_unit<'t>(target: &'t str, units: TargetUnits, mut take: impl FnMut(Cow<'t, str>)) {
     match units {
-        _ if target.is_empty() => Vec::new(),
-        TargetUnits::Tokens => target.split(' ').map(Cow::Borrowed).collect(),
-        TargetUnits::Graphemes => graphemes(target),
-        TargetUnits::Parts => target.split(' ').flat_map(parts).collect(),
+        _ if target.is_empty() => {}
+        TargetUnits::Tokens => target.split(' ').for_each(|token| take(Cow::Borrowed(token))),
+        TargetUnits::Graphemes => graphemes(target).for_each(|unit| take(Cow::Borrowed(unit))),
+        TargetUnits::Parts => target.split(' ').flat_map(parts).for_each(take),
     }
 }
 
@@ -87,20 +94,19 @@ fn parts(token: &str) -> impl Iterator<Item = Cow<'_, str>> {
 
 /// Grapheme clusters, the three of a [`BOUNDARY`] as one. A boundary within a cluster is none: a mark on its last `@`
 /// makes that another cluster.
-fn graphemes(target: &str) -> Vec<Cow<'_, str>> {
-    let mut units = Vec::new();
+fn graphemes(target: &str) -> impl Iterator<Item = &str> {
     let mut clusters = target.grapheme_indices(true);
-    while let Some((start, cluster)) = clusters.next() {
-        let mut ahead = clusters.clone();
-        let follows = |mark| ahead.next().is_some_and(|(_, next)| next == mark);
-        if cluster == " " && ["@", "@"].into_iter().all(follows) {
-            units.push(Cow::Borrowed(&target[start..start + BOUNDARY.len()]));
-            clusters = ahead;
-        } else {
-            units.push(Cow::Borrowed(cluster));
+    std::iter::from_fn(move || {
+        let (start, cluster) = clusters.next()?;
+        if cluster == " " {
+            let mut ahead = clusters.clone();
+            if ["@", "@"].into_iter().all(|mark| ahead.next().is_some_and(|(_, next)| next == mark)) {
+                clusters = ahead;
+                return Some(&target[start..start + BOUNDARY.len()]);
+            }
         }
-    }
-    units
+        Some(cluster)
+    })
 }
 
 /// The text that units write.

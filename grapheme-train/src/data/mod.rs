@@ -20,6 +20,7 @@ pub use error::{BadLine, DataError, LineFault};
 pub use example::{Dataset, Example, Skipped, Split};
 pub use form::GraphForm;
 pub use inventory::{InventoryError, LabelInventory};
+pub(crate) use labels::each_unit;
 pub use labels::{TargetUnits, join, propose, segment};
 pub use lines::Lines;
 pub use load::{BadLines, Format, Loader};

@@ -106,7 +106,8 @@ pub fn marginal<S: Scalar>(
     let mut upstream = Upstream::zeros(&morphed);
     let gates = opened.gates();
     let mut values = Vec::with_capacity(task.batch.graphs());
-    for (graph, target) in task.labelling.targets.iter().enumerate() {
+    for graph in 0..task.labelling.graphs() {
+        let target = task.labelling.target(graph);
         let candidates = opened.range(graph);
         let stays = |z: usize| candidates.clone().filter(move |c| z >> (c - candidates.start) & 1 == 1);
         let fits = |&z: &usize| z.count_ones() as usize == target.len();

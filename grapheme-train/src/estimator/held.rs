@@ -6,7 +6,7 @@ use super::{Through, reinforce};
 use crate::objective::{Objective, Task};
 use grapheme_core::morph::{Gates, Plan};
 use grapheme_core::network::{Choice, Opened};
-use grapheme_core::{GraphTransformNet, Scalar};
+use grapheme_core::{GraphTransformNet, Kept, Scalar};
 use std::borrow::Cow;
 
 /// What an estimator held fixed at the last morph when it took a gradient. With that fixed, every estimator's gradient is the
@@ -39,7 +39,7 @@ pub enum Held<S> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Surrogate {
     /// One a graph.
-    pub values: Vec<f64>,
+    pub values: Kept<f64>,
     /// How many alignments did not converge.
     pub unconverged: usize,
 }
@@ -101,7 +101,7 @@ impl<S: Scalar> Held<S> {
             Self::Nothing | Self::Plan(_) => losses(opened.gates(), choice),
             Self::Certain { through, plan, gates } => losses(&shifted(*through, plan, gates, opened.gates()), choice),
             Self::Samples(samples) => {
-                let mut sums = Surrogate { values: vec![0.0; task.batch.graphs()], unconverged: 0 };
+                let mut sums = Surrogate { values: Kept::zeros(task.batch.graphs()), unconverged: 0 };
                 for Sample { plan, advantages } in samples {
                     let found = losses(opened.gates(), Choice::Taken(plan))?;
                     sums.unconverged += found.unconverged;

@@ -32,7 +32,7 @@ use crate::objective::{Objective, Task};
 use grapheme_core::layers::DropoutKeys;
 use grapheme_core::morph::{Gates, GatesGradient, Plan};
 use grapheme_core::network::{Choice, Closing, ForwardError, ForwardOptions, Opened, Trace};
-use grapheme_core::{Detour, GradientMedium, GraphTransformNet, Scalar};
+use grapheme_core::{Detour, GradientMedium, GraphTransformNet, Kept, Scalar};
 use ndarray::Array2;
 use thiserror::Error;
 
@@ -41,7 +41,7 @@ use thiserror::Error;
 pub struct Estimate<S> {
     /// The loss of each graph; infinite where its target cannot be reached, and then it gave no gradient, except that morphs
     /// before the last merge less of it.
-    pub losses: Vec<f64>,
+    pub losses: Kept<f64>,
     /// How many alignments did not converge.
     pub unconverged: usize,
     /// The plans of the morphs before the last, in order.

@@ -4,7 +4,7 @@ use super::{Crossing, Estimate, EstimateError, Estimator, Held, Sample, open};
 use crate::objective::{Objective, Task};
 use grapheme_core::morph::{Gates, Plan};
 use grapheme_core::network::{Choice, Closing, Opened, Seam, Upstream};
-use grapheme_core::{GradientMedium, GraphTransformNet, Scalar, Stream};
+use grapheme_core::{GradientMedium, GraphTransformNet, Kept, Scalar, Stream};
 use ndarray::{Array1, Axis, s};
 
 /// The score-function estimator (Williams, 1992): unbiased for the gradient of `E[L]`, the expectation over the choices of the
@@ -83,7 +83,7 @@ impl<S: Scalar, M: GradientMedium<S>> Estimator<S, M> for Reinforce {
         for Sample { plan, advantages } in &drawn {
             add_score(plan, &opened, &advantages.iter().map(|&a| a * share).collect::<Vec<_>>(), &mut seam);
         }
-        let mean: Vec<f64> =
+        let mean: Kept<f64> =
             (0..graphs).map(|graph| losses.iter().map(|l| l[graph]).sum::<f64>() / samples as f64).collect();
         learn_baseline(&opened, &expected, &mean, grad);
         let earlier = opened.plans();

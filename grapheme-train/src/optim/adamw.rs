@@ -122,16 +122,19 @@ impl<S: Scalar, T: ParamTree<S>> Optimiser<S, T> for AdamW<S> {
         let keep = S::lit(1.0 - rate * self.settings.decay);
         let ((blocks, mut m), (_, mut v)) = (self.m.parts_mut(), self.v.parts_mut());
         let mut blocks = blocks.iter();
-        let mut pieces = Vec::new();
-        each_pair(model, gradient, |name, w, g| {
-            let block = blocks.next().filter(|block| block.name == name && block.range.len() == w.len());
-            let block = block.expect("the model has the shape that the optimiser was made for");
-            let keep = if block.shape.len() >= 2 { keep } else { S::one() };
-            let (m, v) = (m.split_off_mut(..w.len()), v.split_off_mut(..w.len()));
-            let moments = m.into_iter().zip(v).flat_map(|(m, v)| m.chunks_mut(PIECE).zip(v.chunks_mut(PIECE)));
-            pieces.extend(w.chunks_mut(PIECE).zip(g.chunks(PIECE)).zip(moments).map(|piece| (keep, piece)));
-        });
-        spread(pieces, |(keep, ((w, g), (m, v)))| coefficients.apply(keep, w, g, m, v));
+        spread(
+            |take| {
+                each_pair(model, gradient, |name, w, g| {
+                    let block = blocks.next().filter(|block| block.name == name && block.range.len() == w.len());
+                    let block = block.expect("the model has the shape that the optimiser was made for");
+                    let keep = if block.shape.len() >= 2 { keep } else { S::one() };
+                    let (m, v) = (m.split_off_mut(..w.len()), v.split_off_mut(..w.len()));
+                    let moments = m.into_iter().zip(v).flat_map(|(m, v)| m.chunks_mut(PIECE).zip(v.chunks_mut(PIECE)));
+                    w.chunks_mut(PIECE).zip(g.chunks(PIECE)).zip(moments).for_each(|piece| take((keep, piece)));
+                })
+            },
+            |(keep, ((w, g), (m, v)))| coefficients.apply(keep, w, g, m, v),
+        );
     }
 
     fn save(&self, checkpoint: &mut Checkpoint) -> Result<(), CheckpointError> {

@@ -23,7 +23,7 @@ pub enum GradientNorm {
 /// The sum runs in `f64`, over fixed pieces in a fixed order, so the answer does not depend on threads or on the vector width of
 /// the machine. `limit` must be positive; infinity only measures. One pass to read, one more to write where it clips.
 pub fn clip<S: Scalar>(gradient: &mut impl ParamTree<S>, limit: f64) -> GradientNorm {
-    let norm = pieces::of_each(gradient, sum_of_squares).into_iter().sum::<f64>().sqrt();
+    let norm = pieces::sum_of(gradient, sum_of_squares).sqrt();
     if !norm.is_finite() {
         return GradientNorm::NotFinite { block: first_not_finite(gradient) };
     }

@@ -316,7 +316,7 @@ fn train(
             Ok((estimate.losses, record))
         })?;
         let (losses, records): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        let finite: Vec<f64> = losses.into_iter().flatten().filter(|loss| loss.is_finite()).collect();
+        let finite: Vec<f64> = losses.iter().flatten().copied().filter(|loss: &f64| loss.is_finite()).collect();
         let share = 1.0 / finite.len().max(1) as f32;
         param::each_mut(gradient, |_, _, values| values.iter_mut().for_each(|d| *d *= share));
         let figures = media.observe(records);

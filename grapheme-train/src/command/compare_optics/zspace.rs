@@ -218,7 +218,7 @@ fn pass<'l>(
         let pass = Crossing { dropout: keys.as_ref(), medium: &Vacuum, record: &mut () };
         Ok(spec.estimator.build::<f32, Vacuum>().gradient(net, &objective, task, pass, gradient)?.losses)
     })?;
-    let finite: Vec<f64> = parts.into_iter().flatten().filter(|loss| loss.is_finite()).collect();
+    let finite: Vec<f64> = parts.iter().flatten().copied().filter(|loss| loss.is_finite()).collect();
     let count = finite.len() as f64;
     param::each_mut(gradient, |_, _, values: &mut [f32]| values.iter_mut().for_each(|d| *d /= count as f32));
     Ok((finite.iter().sum::<f64>() / count, finite.len(), gradient))
