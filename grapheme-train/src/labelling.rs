@@ -98,6 +98,9 @@ impl Labelling {
     }
 }
 
+/// Strangers that memory is asked for at once.
+const FORESEEN: usize = 64;
+
 /// Units beyond an inventory, numbered as they came.
 #[derive(Clone, Debug, Default)]
 struct Strangers {
@@ -128,6 +131,10 @@ impl Strangers {
     fn number(&mut self, unit: &str) -> usize {
         self.find(unit).unwrap_or_else(|place| {
             let number = self.ends.len();
+            if number == 0 {
+                let room = [(); 2].map(|()| Kept::with_capacity(FORESEEN));
+                ([self.ends, self.sorted], self.texts) = (room, Kept::with_capacity(8 * FORESEEN));
+            }
             self.texts.extend_from_slice(unit.as_bytes());
             self.ends.push(self.texts.len() as u32);
             self.sorted.insert(place, number as u32);
