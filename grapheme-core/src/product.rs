@@ -3,6 +3,7 @@
 //! Always one thread: work is spread over lanes, and a product must give the same bits for any number of threads.
 
 mod kernel;
+mod transpose;
 
 pub use kernel::{Factor, Registers, Right};
 

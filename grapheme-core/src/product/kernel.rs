@@ -5,6 +5,7 @@
 //! neighbour. For that long the right factor is laid out anew, a column of tiles after the other, which fits the cache next to the
 //! registers (Goto and van de Geijn, Anatomy of high-performance matrix multiplication, 2008); the left factor is read where it is.
 
+use super::transpose::{self, Transpose};
 use crate::kept::{Kept, Matrix};
 use crate::scalar::Scalar;
 use ndarray::ArrayView2;
@@ -48,6 +49,9 @@ pub trait Registers: Sized {
     /// `a + b`.
     fn plus<V: Simd>(simd: V, a: Self::Of<V>, b: Self::Of<V>) -> Self::Of<V>;
 
+    /// Writes `n` rows of `m` numbers as columns.
+    fn transpose(work: Transpose<'_, Self>, n: usize, m: usize);
+
     /// Carries out a product. A function of each type, so that the many forms of the kernel are compiled once.
     fn multiply(work: Multiply<'_, Self>);
 }
@@ -85,6 +89,10 @@ macro_rules! registers {
             #[inline(always)]
             fn plus<V: Simd>(simd: V, a: V::$of, b: V::$of) -> V::$of {
                 simd.$add(a, b)
+            }
+
+            fn transpose(work: Transpose<'_, Self>, n: usize, m: usize) {
+                transpose::$of(work, n, m);
             }
 
             fn multiply(work: Multiply<'_, Self>) {
@@ -267,34 +275,9 @@ fn pack<S: Scalar, V: Simd>(b: &Source<'_, S>, (depth, length): (usize, usize), 
                 if columns < stride {
                     panel.fill(S::zero());
                 }
-                transpose(&b[j * k + depth..], k, (columns, length), panel, stride);
+                let from = &b[j * k + depth..];
+                S::transpose(Transpose { from, from_stride: k, to: panel, to_stride: stride }, columns, length);
             }
-        }
-    }
-}
-
-/// Writes `n` rows of `m` numbers, `from_stride` apart, as columns; the rows that they make are `to_stride` apart.
-#[inline(always)]
-fn transpose<S: Scalar>(from: &[S], from_stride: usize, (n, m): (usize, usize), to: &mut [S], to_stride: usize) {
-    // Whole blocks of constant size, whose loops are unrolled, and the rest number by number.
-    const ROWS: usize = 16;
-    const COLUMNS: usize = 4;
-    let (whole_rows, whole_columns) = (n - n % ROWS, m - m % COLUMNS);
-    for i in (0..whole_rows).step_by(ROWS) {
-        for j in (0..whole_columns).step_by(COLUMNS) {
-            let mut block = [[S::zero(); COLUMNS]; ROWS];
-            for (r, row) in block.iter_mut().enumerate() {
-                row.copy_from_slice(&from[(i + r) * from_stride + j..][..COLUMNS]);
-            }
-            for c in 0..COLUMNS {
-                let column: [S; ROWS] = std::array::from_fn(|r| block[r][c]);
-                to[(j + c) * to_stride + i..][..ROWS].copy_from_slice(&column);
-            }
-        }
-    }
-    for i in 0..n {
-        for j in if i < whole_rows { whole_columns } else { 0 }..m {
-            to[j * to_stride + i] = from[i * from_stride + j];
         }
     }
 }
