@@ -3,7 +3,7 @@
 
 use grapheme_core::graph::{GraphBatch, GraphemeGraph};
 use grapheme_core::morph::{Gates, Plan, merge_targets, realise};
-use grapheme_core::{GraphTransformNet, NetworkConfig, Stream};
+use grapheme_core::{GraphTransformNet, Kept, Matrix, NetworkConfig, Stream};
 use grapheme_optics::{Layout, OpticsSettings};
 use grapheme_train::checkpoint::Checkpoint;
 use grapheme_train::data::{BadLines, Loader};
@@ -200,7 +200,7 @@ pub fn morph(bytes: &[u8]) {
     let Ok(batch) = GraphBatch::from_texts(&texts) else { return };
     let topology = batch.topology();
     let n = topology.nodes() * slots;
-    let (mut log_stay, mut log_merge) = (Vec::with_capacity(n), Vec::with_capacity(n));
+    let (mut log_stay, mut log_merge) = (Kept::with_capacity(n), Kept::with_capacity(n));
     for _ in 0..n {
         let logit = numbers.number();
         log_stay.push(-f64::max(logit, 0.0) - (-logit.abs()).exp().ln_1p());
@@ -217,10 +217,11 @@ pub fn morph(bytes: &[u8]) {
             assert!((total - 1.0).abs() < 1e-12, "the weights of node {node} add up to {total}");
         }
         assert!(history.entries() + history.dropped().len() == n, "a candidate is lost");
-        let h = Array2::from_shape_fn((n, 2), |(i, j)| (i * 2 + j) as f64 / n as f64);
+        let h = Matrix::from(Array2::from_shape_fn((n, 2), |(i, j)| (i * 2 + j) as f64 / n as f64));
         let dout = Array2::from_shape_fn((history.outputs(), 2), |(i, j)| 1.0 - ((i + j) % 5) as f64);
-        let (forward, backward) = (history.forward(h.view()), history.backward(dout.view()));
-        let (a, b) = ((&forward * &dout).sum(), (&backward * &h).sum());
+        let dout = Matrix::from(dout);
+        let (forward, backward) = (history.forward(&h), history.backward(&dout));
+        let (a, b) = ((&*forward * &*dout).sum(), (&*backward * &*h).sum());
         assert!((a - b).abs() <= 1e-9 * (1.0 + a.abs()), "{a} is not {b}: backward is not the transpose");
     }
 }

@@ -4,7 +4,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use grapheme_bench::inputs::examples;
 use grapheme_bench::step::{Step, preset};
 use grapheme_core::network::{MorphedGraph, Trace, Upstream};
-use grapheme_core::{Boundary, GradientMedium, GraphTransformNet, Media, Stream, Topology, Vacuum};
+use grapheme_core::{Boundary, GradientMedium, GraphTransformNet, Matrix, Media, Stream, Topology, Vacuum};
 use grapheme_optics::media::{Attenuation, Bend, Diffusion, Element, Eye, Ledger, Notes, Refraction, Scratch, Stack};
 use grapheme_optics::settings::{IndexWindow, OpticLayer, Value};
 use grapheme_optics::{Optics, OpticsSettings};
@@ -74,7 +74,7 @@ impl GradientMedium<f32> for Walk {
         upstream: Upstream<f32>,
         (): &mut (),
         grad: &mut GraphTransformNet<f32>,
-    ) -> Array2<f32> {
+    ) -> Matrix<f32> {
         let layers = net.layer_names().len();
         let mut dweights = upstream.edge_weights.unwrap_or_default();
         (0..layers).rev().fold(upstream.log_label, |dy, layer| {

@@ -6,7 +6,7 @@
 use grapheme_core::check::NumericGradient;
 use grapheme_core::layers::{Layer, Pass, ShapeError, sigmoid};
 use grapheme_core::product::{add_product, product};
-use grapheme_core::{GraphBatch, Scalar, param, param_tree};
+use grapheme_core::{GraphBatch, Kept, Matrix, Scalar, param, param_tree};
 use ndarray::Array2;
 
 /// `weight` is d x d.
@@ -19,29 +19,34 @@ param_tree!(SelfGate { weight });
 
 impl<S: Scalar> Layer<S> for SelfGate<S> {
     /// `x` and `a`, both n x d.
-    type Cache = (Array2<S>, Array2<S>);
+    type Cache = (Matrix<S>, Matrix<S>);
 
-    fn forward(&self, x: Array2<S>, _: Pass<'_, S>) -> Result<(Array2<S>, Self::Cache), ShapeError> {
+    fn forward(&self, x: Matrix<S>, _: Pass<'_, S>) -> Result<(Matrix<S>, Self::Cache), ShapeError> {
         let (found, expected) = ([x.nrows(), x.ncols()], [x.nrows(), self.weight.nrows()]);
         if found != expected {
             return Err(ShapeError { layer: "self gate", expected, found });
         }
-        let a = product(x.view(), self.weight.view()).mapv(sigmoid);
-        Ok((&x * &a, (x, a)))
+        let mut a = product(x.view(), self.weight.view());
+        a.mapv_inplace(sigmoid);
+        let mut y = x.clone();
+        *y *= &*a;
+        Ok((y, (x, a)))
     }
 
     // No messages, so the weights of edges have no gradient.
     fn backward(
         &self,
         (x, a): Self::Cache,
-        dy: Array2<S>,
+        mut dy: Matrix<S>,
         _: Pass<'_, S>,
-        _: &mut Vec<S>,
+        _: &mut Kept<S>,
         grad: &mut Self,
-    ) -> Array2<S> {
-        let dz = &dy * &x * &a * a.mapv(|a| S::one() - a);
+    ) -> Matrix<S> {
+        let dz = &*dy * &*x * &*a * a.mapv(|a| S::one() - a);
         add_product(grad.weight.view_mut(), x.t(), dz.view());
-        dy * a + &*product(dz.view(), self.weight.t())
+        *dy *= &*a;
+        add_product(dy.view_mut(), dz.view(), self.weight.t());
+        dy
     }
 }
 
@@ -54,13 +59,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A loss with a different slope for each number of the output.
     let slope = Array2::from_shape_fn((n, d), |(i, j)| (0.3 * i as f64 - 2.0 * j as f64).sin());
     let loss = |layer: &SelfGate<f64>, x: &Array2<f64>| -> f64 {
-        let (y, _) = layer.forward(x.clone(), pass).expect("shapes fit");
-        (&y * &slope).sum()
+        let (y, _) = layer.forward(x.clone().into(), pass).expect("shapes fit");
+        (&*y * &slope).sum()
     };
 
     let mut grad = param::zeros_like(&layer);
-    let (_, cache) = layer.forward(x.clone(), pass)?;
-    let dx = layer.backward(cache, slope.clone(), pass, &mut Vec::new(), &mut grad);
+    let (_, cache) = layer.forward(x.clone().into(), pass)?;
+    let dx = layer.backward(cache, slope.clone().into(), pass, &mut Kept::new(), &mut grad);
 
     let of_input = |values: &[f64]| loss(&layer, &Array2::from_shape_vec((n, d), values.to_vec()).expect("n x d"));
     let numeric = NumericGradient::of_model(&layer, |_, _| true, |layer| loss(layer, &x))

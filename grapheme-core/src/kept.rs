@@ -3,27 +3,49 @@
 //! A training step makes the same arrays as the one before. What it drops goes to a shelf of its thread and is found there again, while it is
 //! still in the cache: after the first step of its sizes, a step asks the allocator for nothing.
 
-use ndarray::Array2;
+use crate::scalar::Scalar;
+use ndarray::{Array2, ArrayView2};
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::{self, Debug};
-use std::ops::{Deref, DerefMut};
+use std::hash::{Hash, Hasher};
+use std::ops::{AddAssign, Deref, DerefMut};
 
 /// Vectors have room for a power of two; those with room for this one and more go back to the allocator, whose time does not
 /// count beside theirs.
-pub const CLASSES: usize = 18;
-/// A thread keeps no more of each size than this.
-const MOST: usize = 64;
+pub const CLASSES: usize = 21;
+/// The most room that a kept vector has.
+const LARGEST: usize = 1 << (CLASSES - 1);
 
 /// The vectors that a thread has kept, by the power of two that they have room for: what is asked for is found at once, and a
 /// problem of sizes seen before finds all of its own.
 pub type Shelf<T> = [Vec<Vec<T>>; CLASSES];
 
-/// What vectors are kept of; [`keep!`](crate::keep) makes it so.
-pub trait Keep: Copy + Default {
-    /// What `work` makes of the vectors that this thread has kept; nothing while the thread ends.
-    fn shelf<R>(work: impl FnOnce(&mut Shelf<Self>) -> R) -> Option<R>;
+/// How many of each size a thread keeps: 64, and of large ones no more than four million items together.
+fn most(class: usize) -> usize {
+    ((1 << 22) >> class).min(64)
 }
 
-/// Makes [`Keep`](crate::kept::Keep) of a type: a shelf for each thread.
+/// What vectors are kept of.
+pub trait Keep: Sized + 'static {
+    /// What `work` makes of the vectors that this thread has kept; nothing while the thread ends.
+    ///
+    /// As it is here, the shelf is looked for by its type. [`keep!`](crate::keep) gives a type one of its own.
+    fn shelf<R>(work: impl FnOnce(&mut Shelf<Self>) -> R) -> Option<R> {
+        thread_local! {
+            static SHELVES: RefCell<HashMap<TypeId, Box<dyn Any>>> = RefCell::new(HashMap::new());
+        }
+        let found = SHELVES.try_with(|shelves| {
+            let mut shelves = shelves.borrow_mut();
+            let shelf = shelves.entry(TypeId::of::<Self>()).or_insert_with(|| Box::new(Shelf::<Self>::default()));
+            shelf.downcast_mut::<Shelf<Self>>().map(work)
+        });
+        found.ok().flatten()
+    }
+}
+
+/// Makes [`Keep`](crate::kept::Keep) of a type, with a shelf that is found at once.
 #[macro_export]
 macro_rules! keep {
     ($type:ty) => {
@@ -45,6 +67,7 @@ keep!(f32);
 keep!(f64);
 keep!(u8);
 keep!(u32);
+keep!(usize);
 keep!(bool);
 
 /// A vector that gives its memory to the next one of this thread when it is dropped.
@@ -69,6 +92,22 @@ impl<T: Keep> Kept<T> {
         kept
     }
 
+    /// Empty, without memory.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Keep> Kept<T> {
+    /// Gives back what room is beyond its items, if it is one that is not kept.
+    pub fn fit(&mut self) {
+        if self.0.capacity() > LARGEST {
+            self.0.shrink_to_fit();
+        }
+    }
+}
+
+impl<T: Keep + Clone + Default> Kept<T> {
     /// So many numbers that are still to be set: until then they are any.
     pub fn unset(length: usize) -> Self {
         // Rather one that is long enough: what is missing would have to be written first.
@@ -76,6 +115,11 @@ impl<T: Keep> Kept<T> {
             let place = kept.iter().rposition(|vector| vector.len() >= length).or(kept.len().checked_sub(1))?;
             Some(kept.swap_remove(place))
         });
+        if kept.is_empty() && kept.capacity() <= LARGEST {
+            // A new one is touched to its end, so that no later one has pages to ask for.
+            let room = kept.capacity();
+            kept.resize(room, T::default());
+        }
         kept.resize(length, T::default());
         kept
     }
@@ -95,11 +139,11 @@ impl<T: Keep> Kept<T> {
 
 impl<T: Keep> Default for Kept<T> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self::new()
     }
 }
 
-impl<T: Keep> Clone for Kept<T> {
+impl<T: Keep + Clone> Clone for Kept<T> {
     fn clone(&self) -> Self {
         let mut kept = Self::with_capacity(self.len());
         kept.extend_from_slice(self);
@@ -119,12 +163,32 @@ impl<T: Keep + PartialEq> PartialEq for Kept<T> {
     }
 }
 
+impl<T: Keep + Eq> Eq for Kept<T> {}
+
+impl<T: Keep + Hash> Hash for Kept<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
 impl<T: Keep> FromIterator<T> for Kept<T> {
     fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
         let items = items.into_iter();
         let mut kept = Self::with_capacity(items.size_hint().0);
         kept.extend(items);
         kept
+    }
+}
+
+impl<T: Keep> Extend<T> for Kept<T> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, items: I) {
+        self.0.extend(items);
+    }
+}
+
+impl<'a, T: Keep + Copy> Extend<&'a T> for Kept<T> {
+    fn extend<I: IntoIterator<Item = &'a T>>(&mut self, items: I) {
+        self.0.extend(items);
     }
 }
 
@@ -168,7 +232,12 @@ impl<'a, T: Keep> IntoIterator for &'a mut Kept<T> {
 
 impl<T: Keep> Drop for Kept<T> {
     fn drop(&mut self) {
-        give_back(std::mem::take(&mut self.0));
+        let mut vector = std::mem::take(&mut self.0);
+        // What items keep themselves goes back first; numbers stay, and need not be set again.
+        if std::mem::needs_drop::<T>() {
+            vector.clear();
+        }
+        give_back(vector);
     }
 }
 
@@ -177,20 +246,68 @@ impl<T: Keep> Drop for Kept<T> {
 fn give_back<T: Keep>(vector: Vec<T>) {
     let Some(class) = vector.capacity().checked_ilog2() else { return };
     // One with room for more than whoever asks here would stay for ever.
-    if vector.capacity() > 1 << (CLASSES - 1) {
+    if vector.capacity() > LARGEST {
         return;
     }
     T::shelf(|shelf| {
-        if let Some(kept) = shelf.get_mut(class as usize).filter(|kept| kept.len() < MOST) {
+        if let Some(kept) = shelf.get_mut(class as usize).filter(|kept| kept.len() < most(class as usize)) {
             kept.push(vector);
         }
     });
 }
 
+/// A text that gives its memory to the next one of its thread when it is dropped.
+#[derive(Default, PartialEq)]
+pub struct KeptText(String);
+
+impl KeptText {
+    /// Empty, with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        let mut bytes = Kept::<u8>::with_capacity(bytes);
+        Self(String::from_utf8(std::mem::take(&mut bytes.0)).unwrap_or_default())
+    }
+}
+
+impl Deref for KeptText {
+    type Target = String;
+
+    fn deref(&self) -> &String {
+        &self.0
+    }
+}
+
+impl DerefMut for KeptText {
+    fn deref_mut(&mut self) -> &mut String {
+        &mut self.0
+    }
+}
+
+impl Clone for KeptText {
+    fn clone(&self) -> Self {
+        let mut text = Self::with_capacity(self.len());
+        text.push_str(self);
+        text
+    }
+}
+
+impl Debug for KeptText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Debug::fmt(&self.0, f)
+    }
+}
+
+impl Drop for KeptText {
+    fn drop(&mut self) {
+        give_back(std::mem::take(&mut self.0).into_bytes());
+    }
+}
+
 /// A matrix in row-major order that gives its memory to the next one of its thread when it is dropped; in all else an [`Array2`].
 pub struct Matrix<S: Keep>(Array2<S>);
 
-impl<S: Keep> Matrix<S> {
+impl<S: Keep> Keep for Matrix<S> {}
+
+impl<S: Keep + Clone + Default> Matrix<S> {
     /// Numbers that are still to be set: until then they are any.
     pub fn unset((rows, columns): (usize, usize)) -> Self {
         Self::from_kept((rows, columns), Kept::unset(rows * columns))
@@ -201,6 +318,15 @@ impl<S: Keep> Matrix<S> {
         Self::from_kept((rows, columns), Kept::zeros(rows * columns))
     }
 
+    /// A copy.
+    pub fn of(array: ArrayView2<'_, S>) -> Self {
+        let mut matrix = Self::unset(array.dim());
+        matrix.assign(&array);
+        matrix
+    }
+}
+
+impl<S: Keep> Matrix<S> {
     /// The numbers of a vector, row after row.
     ///
     /// # Panics
@@ -221,7 +347,7 @@ impl<S: Keep> Matrix<S> {
     }
 }
 
-impl<S: Keep> From<Array2<S>> for Matrix<S> {
+impl<S: Keep + Clone> From<Array2<S>> for Matrix<S> {
     fn from(array: Array2<S>) -> Self {
         if array.is_standard_layout() { Self(array) } else { Self(array.as_standard_layout().into_owned()) }
     }
@@ -247,11 +373,23 @@ impl<S: Keep> DerefMut for Matrix<S> {
     }
 }
 
-impl<S: Keep> Clone for Matrix<S> {
+impl<S: Keep + Clone> Clone for Matrix<S> {
     fn clone(&self) -> Self {
         let mut kept = Kept::with_capacity(self.len());
         kept.extend_from_slice(self.values());
         Self::from_kept(self.dim(), kept)
+    }
+}
+
+impl<S: Scalar> AddAssign<&Self> for Matrix<S> {
+    fn add_assign(&mut self, other: &Self) {
+        assert_eq!(self.dim(), other.dim(), "matrices that are added have one shape");
+        let (to, from) = (self.values_mut(), other.values());
+        crate::wide! {
+            for (to, &from) in to.iter_mut().zip(from) {
+                *to += from;
+            }
+        }
     }
 }
 
@@ -275,7 +413,7 @@ impl<S: Keep> Drop for Matrix<S> {
 
 /// An array without numbers or memory.
 fn nothing<S: Keep>() -> Array2<S> {
-    Array2::from_shape_simple_fn((0, 0), S::default)
+    Array2::from_shape_simple_fn((0, 0), || unreachable!("there is none"))
 }
 
 #[cfg(test)]
@@ -295,13 +433,32 @@ mod tests {
         // What is large is given back, and no more are kept than a few.
         drop(Kept::<f32>::zeros(1 << CLASSES));
         drop(Kept::<f32>::from(Vec::with_capacity((1 << (CLASSES - 1)) + 1)));
-        drop((0..2 * MOST).map(|_| Kept::<f32>::zeros(3)).collect::<Vec<_>>());
+        drop((0..200).map(|_| Kept::<f32>::zeros(3)).collect::<Vec<_>>());
         let counts = f32::shelf(|shelf| shelf.each_ref().map(Vec::len)).unwrap();
-        assert!(counts[2] == MOST && counts.iter().sum::<usize>() == MOST);
+        assert!(counts[2] == 64 && counts.iter().sum::<usize>() == 64);
         // One that has grown serves whoever its room is enough for.
         drop(Kept::<f32>::from(Vec::with_capacity(100)));
         assert!((64..=100).contains(&Kept::<f32>::with_capacity(50).capacity()));
     }
+
+    /// Items that keep memory themselves give it back first, and the vector of them is found by its type.
+    #[test]
+    fn vectors_of_anything_are_kept_empty() {
+        struct Cache(Kept<f64>);
+        impl Keep for Cache {}
+        let mut caches = Kept::with_capacity(3);
+        caches.push(Cache(Kept::zeros(1000)));
+        let (at, inner) = (caches.as_ptr(), caches[0].0.as_ptr());
+        drop(caches);
+        let again = Kept::<Cache>::with_capacity(4);
+        assert!(again.is_empty() && again.as_ptr() == at && Kept::<f64>::unset(900).as_ptr() == inner);
+        let mut text = KeptText::with_capacity(20);
+        text.push_str("né");
+        assert_eq!(text.clone(), text);
+        drop(text);
+        assert!(KeptText::with_capacity(30).is_empty());
+    }
+
     #[test]
     fn a_matrix_is_an_array_whose_memory_comes_back() {
         let mut first = Matrix::<f64>::zeros((3, 5));

@@ -1,6 +1,7 @@
 //! What a gradient crosses between two layers.
 
 use crate::graph::Topology;
+use crate::kept::Matrix;
 use crate::network::{GraphTransformNet, MorphedGraph, Trace, Upstream};
 use crate::param::ParamTree;
 use crate::scalar::Scalar;
@@ -36,7 +37,7 @@ pub trait GradientMedium<S: Scalar>: Sync {
         upstream: Upstream<S>,
         record: &mut Self::Trace,
         grad: &mut GraphTransformNet<S>,
-    ) -> Array2<S>
+    ) -> Matrix<S>
     where
         Self: Sized,
     {

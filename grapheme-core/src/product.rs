@@ -42,8 +42,27 @@ pub fn metered<R>(work: impl FnOnce() -> R) -> (R, Metered) {
 pub fn product<'b, S: Scalar>(a: ArrayView2<'_, S>, b: impl Into<Right<'b, S>>) -> Matrix<S> {
     let b = b.into();
     let mut c = Matrix::unset((a.nrows(), b.dim().1));
-    run(c.view_mut(), false, a, b);
+    run(c.view_mut(), false, None, a, b);
     c
+}
+
+/// `a b` with `bias`, m numbers, added to each row.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn affine<'b, S: Scalar>(a: ArrayView2<'_, S>, b: impl Into<Right<'b, S>>, bias: &[S]) -> Matrix<S> {
+    let b = b.into();
+    let mut c = Matrix::unset((a.nrows(), b.dim().1));
+    run(c.view_mut(), false, Some(bias), a, b);
+    c
+}
+
+/// `c += a b` with `bias`, m numbers, added to each row.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn add_affine<'b, S: Scalar>(c: &mut Matrix<S>, a: ArrayView2<'_, S>, b: impl Into<Right<'b, S>>, bias: &[S]) {
+    run(c.view_mut(), true, Some(bias), a, b.into());
 }
 
 /// `c += a b`, for `a` of n x k, `b` of k x m and `c` of n x m; any of them may be transposed or a slice.
@@ -51,7 +70,7 @@ pub fn product<'b, S: Scalar>(a: ArrayView2<'_, S>, b: impl Into<Right<'b, S>>) 
 /// # Panics
 /// If the shapes do not fit.
 pub fn add_product<'b, S: Scalar>(c: ArrayViewMut2<'_, S>, a: ArrayView2<'_, S>, b: impl Into<Right<'b, S>>) {
-    run(c, true, a, b.into());
+    run(c, true, None, a, b.into());
 }
 
 /// `c = a b`, whatever `c` held.
@@ -59,13 +78,13 @@ pub fn add_product<'b, S: Scalar>(c: ArrayViewMut2<'_, S>, a: ArrayView2<'_, S>,
 /// # Panics
 /// If the shapes do not fit.
 pub fn write_product<'b, S: Scalar>(c: ArrayViewMut2<'_, S>, a: ArrayView2<'_, S>, b: impl Into<Right<'b, S>>) {
-    run(c, false, a, b.into());
+    run(c, false, None, a, b.into());
 }
 
-fn run<S: Scalar>(mut c: ArrayViewMut2<'_, S>, adds: bool, a: ArrayView2<'_, S>, b: Right<'_, S>) {
+fn run<S: Scalar>(mut c: ArrayViewMut2<'_, S>, adds: bool, bias: Option<&[S]>, a: ArrayView2<'_, S>, b: Right<'_, S>) {
     let ((n, k), m) = (a.dim(), b.dim().1);
     assert!(
-        b.dim().0 == k && c.dim() == (n, m),
+        b.dim().0 == k && c.dim() == (n, m) && bias.is_none_or(|bias| bias.len() == m),
         "a product of {:?} and {:?} does not fit {:?}",
         a.dim(),
         b.dim(),
@@ -73,10 +92,10 @@ fn run<S: Scalar>(mut c: ArrayViewMut2<'_, S>, adds: bool, a: ArrayView2<'_, S>,
     );
     let meter = METER.get().map(|sums| (sums, Instant::now()));
     match c.as_slice_mut() {
-        Some(c) => kernel::multiply(c, adds, a, b),
+        Some(c) => kernel::multiply(c, adds, bias, a, b),
         None => {
             let mut whole = Matrix::unset((n, m));
-            kernel::multiply(whole.values_mut(), false, a, b);
+            kernel::multiply(whole.values_mut(), false, bias, a, b);
             if adds {
                 c += &*whole;
             } else {
@@ -120,6 +139,13 @@ mod tests {
             };
             near(&product(a.view(), b.view()), "product");
             near(&product(a.view(), &Factor::new(b.view())), "of a factor");
+            let bias: Vec<S> = (0..m).map(|j| S::lit(j as f64)).collect();
+            let mut moved = affine(a.view(), b.view(), &bias);
+            let bias = ndarray::ArrayView1::from(&bias);
+            near(&(&*moved - &bias), "with a bias");
+            moved.fill(S::one());
+            add_affine(&mut moved, a.view(), b.view(), bias.to_slice().unwrap());
+            near(&(&*moved - &bias - S::one()), "added with a bias");
             // The same through transposed and reversed views, and into a slice of something larger.
             let (mut at, mut bt) = (a.t().as_standard_layout().to_owned(), b.t().as_standard_layout().to_owned());
             near(&product(at.t(), bt.t()), "transposed");

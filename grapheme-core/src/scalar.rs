@@ -15,7 +15,7 @@ mod sealed {
 
 /// `f32` trains, `f64` proves. Sealed: the derivatives are proved for these two types only.
 pub trait Scalar:
-    sealed::Sealed + Keep + Registers + NdFloat + FromPrimitive + Sum + Debug + Display + Send + Sync + 'static
+    sealed::Sealed + Keep + Registers + Default + NdFloat + FromPrimitive + Sum + Debug + Display + Send + Sync + 'static
 {
     /// The name of the type as people write it, `"f32"` or `"f64"`.
     const NAME: &'static str;
@@ -30,6 +30,10 @@ pub trait Scalar:
     /// place and the same bits on every machine, clamped to the range of normal numbers; for `f64` the one of the
     /// standard library. NaN stays NaN.
     fn quick_exp(self) -> Self;
+
+    /// The logarithm of `1 + x` for `x` from 0 to 1, likewise: for `f32` within three units of the last place of the result, however small
+    /// it is, and for `f64` that of the standard library. NaN stays NaN.
+    fn quick_ln_1p(self) -> Self;
 }
 
 impl Scalar for f32 {
@@ -69,6 +73,19 @@ impl Scalar for f32 {
         let power = f32::from_bits((shifted.to_bits().wrapping_sub(SHIFT.to_bits()).wrapping_add(127)) << 23);
         p * power
     }
+
+    /// `2 atanh(s)` with `s = x / (2 + x)`, at most a third, by its series.
+    #[inline(always)]
+    fn quick_ln_1p(self) -> Self {
+        const TERMS: [f32; 7] = [2.0 / 15.0, 2.0 / 13.0, 2.0 / 11.0, 2.0 / 9.0, 2.0 / 7.0, 2.0 / 5.0, 2.0 / 3.0];
+        let s = self / (2.0 + self);
+        let z = s * s;
+        let mut p = TERMS[0];
+        for term in &TERMS[1..] {
+            p = p * z + term;
+        }
+        2.0 * s + s * (z * p)
+    }
 }
 
 impl Scalar for f64 {
@@ -88,11 +105,29 @@ impl Scalar for f64 {
     fn quick_exp(self) -> Self {
         self.exp()
     }
+
+    #[inline(always)]
+    fn quick_ln_1p(self) -> Self {
+        self.ln_1p()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quick_ln_1p_is_the_logarithm() {
+        let near = (0..=100_000).map(|i| i as f32 * 1e-5);
+        let small = (0..=126).map(|k| 1.3 * 2.0_f32.powi(-k - 1));
+        let worst = near.chain(small).filter(|&x| x > 0.0).map(|x| {
+            let exact = f64::from(x).ln_1p();
+            (f64::from(x.quick_ln_1p()) / exact - 1.0).abs()
+        });
+        let worst = worst.fold(0.0, f64::max);
+        assert!(worst < 3.0 * f64::from(f32::EPSILON), "relative error {worst:e}");
+        assert!(0.0_f32.quick_ln_1p() == 0.0 && f32::NAN.quick_ln_1p().is_nan());
+    }
 
     #[test]
     fn quick_exp_is_the_exponential() {

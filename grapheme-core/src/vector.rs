@@ -144,6 +144,14 @@ pub fn dot<S: Scalar>(x: &[S], y: &[S]) -> S {
     halved(sums) + x_rest.iter().zip(y_rest).map(|(&x, &y)| x * y).sum::<S>()
 }
 
+/// `to += weight from`.
+#[inline(always)]
+pub fn add_scaled<S: Scalar>(to: &mut [S], weight: S, from: &[S]) {
+    for (to, &from) in to.iter_mut().zip(from) {
+        *to += weight * from;
+    }
+}
+
 /// The sum of `x`, added as in [`dot`].
 #[inline(always)]
 pub fn sum<S: Scalar>(x: &[S]) -> S {

@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let drawn = tracer.monte_carlo(20_000, 0.1, &Stream::new(1));
     let norm = |x: &Array2<f64>| x.iter().map(|x| x * x).sum::<f64>().sqrt();
-    let (all, some) = (norm(&(&sum - &chain)) / norm(&chain), norm(&(&drawn.mean - &chain)) / norm(&chain));
+    let (all, some) = (norm(&(&sum - &*chain)) / norm(&chain), norm(&(&drawn.mean - &*chain)) / norm(&chain));
     println!("{} rays miss the gradient by less than 1e-10 of it, {} drawn ones by {some:.3}", rays.len(), drawn.rays);
     assert!(all < 1e-10 && some < 0.1, "{all:e} {some}");
 

@@ -4,7 +4,7 @@ use crate::media::rows::{dot, energy, slices, slices_mut};
 use crate::media::{Bend, Element, FrozenStack, Ledger, Notes, Scratch, Stack};
 use grapheme_core::morph::GatesGradient;
 use grapheme_core::network::{MorphedGraph, Trace, Upstream};
-use grapheme_core::{Boundary, GradientMedium, GraphTransformNet, Scalar, Topology, param};
+use grapheme_core::{Boundary, GradientMedium, GraphTransformNet, Kept, Matrix, Scalar, Topology, param};
 use ndarray::{Array1, Array2};
 
 /// What stands at each boundary in one step. Read-only during a pass: what it sees goes to a [`Record`].
@@ -97,7 +97,7 @@ struct Beam<S: Scalar> {
     re: Array2<S>,
     im: Option<Array2<S>>,
     /// The same of the weights of edges, which no medium stands before.
-    weights: [Vec<S>; 2],
+    weights: [Kept<S>; 2],
     record: Record<S>,
 }
 
@@ -372,11 +372,11 @@ impl<S: Scalar> GradientMedium<S> for Medium<S> {
         upstream: Upstream<S>,
         record: &mut Record<S>,
         grad: &mut GraphTransformNet<S>,
-    ) -> Array2<S> {
+    ) -> Matrix<S> {
         if !self.is_complex() && !self.is_watched() {
             return net.backward(trace, morphed, upstream, self, record, grad);
         }
-        self.descend(net, &trace, morphed, upstream, record, grad)
+        self.descend(net, &trace, morphed, upstream, record, grad).into()
     }
 }
 
@@ -393,9 +393,9 @@ impl<S: Scalar> Medium<S> {
     ) -> Array2<S> {
         let layers = self.surfaces.len() + 1;
         let mut pass = Descent { medium: self, net, trace, morphed, unread: None };
-        let (mut re, mut im) = (upstream.log_label, None::<Array2<S>>);
+        let (mut re, mut im) = (Array2::from(upstream.log_label), None::<Array2<S>>);
         // The weights of edges are another way down; what the loss tells them directly is real as well.
-        let mut weights = [upstream.edge_weights.unwrap_or_default(), Vec::new()];
+        let mut weights = [upstream.edge_weights.unwrap_or_default(), Kept::new()];
         record.sprouts = self.is_watched().then(Vec::new);
         let mut beams: Vec<(Beam<S>, GraphTransformNet<S>)> = Vec::new();
         for layer in (0..layers).rev() {
@@ -438,17 +438,17 @@ impl<S: Scalar> Descent<'_, '_, S> {
         re: Array2<S>,
         im: &mut Option<Array2<S>>,
         gates: Option<&GatesGradient<S>>,
-        [re_weights, im_weights]: &mut [Vec<S>; 2],
+        [re_weights, im_weights]: &mut [Kept<S>; 2],
         grad: &mut GraphTransformNet<S>,
     ) -> Array2<S> {
         let Self { medium, net, trace, morphed, unread } = self;
         let message_phase = layer.checked_sub(1).map_or(0.0, |below| medium.surfaces[below].message_phase);
         let splits = message_phase != 0.0 && medium.residual.get(layer) == Some(&true);
         let direct = splits.then(|| (re.clone(), im.clone()));
-        let mut re = net.pull_back((trace, morphed), layer, re, gates, re_weights, grad);
+        let mut re = net.pull_back((trace, morphed), layer, re.into(), gates, re_weights, grad).into();
         *im = im.take().map(|im| {
             let unread = unread.get_or_insert_with(|| param::zeros_like(net));
-            net.pull_back((trace, morphed), layer, im, None, im_weights, unread)
+            net.pull_back((trace, morphed), layer, im.into(), None, im_weights, unread).into()
         });
         if let Some((direct_re, direct_im)) = direct {
             re -= &direct_re;

@@ -83,12 +83,12 @@ impl<S: Scalar> Subject<S> {
     pub fn gradient<M: GradientMedium<S>>(&self, medium: &M) -> Result<Passed<S, M::Trace>, ProofError> {
         let (morphed, trace) = self.net.forward(&self.batch, self.options())?;
         let mut upstream = Upstream::zeros(&morphed);
-        for (i, (d, l)) in upstream.log_label.iter_mut().zip(&morphed.log_label).enumerate() {
+        for (i, (d, l)) in upstream.log_label.iter_mut().zip(morphed.log_label.iter()).enumerate() {
             *d = if l.is_finite() { self.weight(i) } else { S::zero() };
         }
         let (mut record, mut grad) = (M::Trace::default(), param::zeros_like(&self.net));
         let features = medium.carry(&self.net, trace, &morphed, upstream, &mut record, &mut grad);
-        Ok((grad, features, record))
+        Ok((grad, features.into(), record))
     }
 }
 

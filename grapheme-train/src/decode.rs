@@ -31,7 +31,7 @@ pub struct Choice {
 /// what merged merges; under the marginal one every candidate may do either.
 ///
 /// Sizes: n candidates, m labels, O outcomes, B hypotheses of a beam.
-pub struct Decoder<'a, S> {
+pub struct Decoder<'a, S: Scalar> {
     morphed: &'a MorphedGraph<S>,
     writing: Writing<'a, S>,
     candidates: Vec<Candidate>,
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn where_everything_merges_only_the_empty_text_can_be_written() {
         let candidates = *seen(ForwardOptions::realised()).0.candidate_offsets.last().unwrap();
-        let plan = [Plan { stays: vec![false; candidates as usize] }];
+        let plan = [Plan { stays: vec![false; candidates as usize].into() }];
         let (morphed, labelling, _) = seen(ForwardOptions { plans: Some(&plan), ..ForwardOptions::realised() });
         let decoder = Decoder::new(&morphed, &labelling);
         for graph in 0..TEXTS.len() {

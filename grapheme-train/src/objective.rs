@@ -66,7 +66,7 @@ pub struct Task<'a> {
 
 /// What an objective says about a batch.
 #[derive(Clone, Debug)]
-pub struct Assessment<S> {
+pub struct Assessment<S: Scalar> {
     /// The loss of each graph; infinite where its target cannot be reached.
     pub losses: Kept<f64>,
     /// How many alignments did not converge.

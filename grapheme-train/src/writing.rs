@@ -8,7 +8,7 @@ use grapheme_core::Scalar;
 use grapheme_core::network::{MorphedGraph, Upstream};
 
 /// What the output nodes of a batch can write. `Copy` is the last outcome.
-pub struct Writing<'a, S> {
+pub struct Writing<'a, S: Scalar> {
     morphed: &'a MorphedGraph<S>,
     copies: &'a [u32],
 }

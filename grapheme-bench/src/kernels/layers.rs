@@ -4,7 +4,7 @@ use super::{Entry, Kernel, Work};
 use crate::inputs::{lane, matrix};
 use grapheme_core::layers::{Dropout, DropoutKeys, GatedRound, Layer, LayerNorm, Linear, Pass, RecurrentRound, gelu};
 use grapheme_core::product::write_product;
-use grapheme_core::{ParamTree, Stream, Topology, param};
+use grapheme_core::{Kept, Matrix, ParamTree, Stream, Topology, param};
 use ndarray::Array2;
 use std::hint::black_box;
 
@@ -41,14 +41,16 @@ pub(super) fn kernels() -> Vec<Entry> {
     entries.push(Entry::new("norm/forward", || {
         let (norm, x) = (LayerNorm::<f32>::new(WIDTH), rows(1));
         let work = layer_work(&norm, 3 * WIDTH, 0.0);
-        Kernel::new(("nodes", x.nrows()), work, move || norm.forward(black_box(&x)))
+        Kernel::new(("nodes", x.nrows()), work, move || {
+            norm.output(&norm.forward(black_box(&x)).expect("as wide as the layer"))
+        })
     }));
     entries.push(Entry::new("norm/backward", || {
         let (norm, x) = (LayerNorm::<f32>::new(WIDTH), rows(1));
-        let ((_, cache), dy) = (norm.forward(&x).expect("as wide as the layer"), rows(2));
+        let (cache, dy) = (norm.forward(&x).expect("as wide as the layer"), rows(2));
         let (work, mut gradient) = (layer_work(&norm, 3 * WIDTH, 0.0), param::zeros_like(&norm));
         let prepare = move || dy.clone();
-        Kernel::prepared(("nodes", x.nrows()), work, prepare, move |dy| norm.backward(&cache, dy, &mut gradient))
+        Kernel::prepared(("nodes", x.nrows()), work, prepare, move |dy| norm.backward(&cache, dy, None, &mut gradient))
     }));
     entries.push(Entry::new("dropout", || {
         let (topology, mut x) = (topology(), rows(1));
@@ -72,8 +74,8 @@ fn topology() -> Topology {
     lane().topology().clone()
 }
 
-fn rows(seed: u64) -> Array2<f32> {
-    matrix(topology().nodes(), WIDTH, seed)
+fn rows(seed: u64) -> Matrix<f32> {
+    matrix(topology().nodes(), WIDTH, seed).into()
 }
 
 /// `floats` numbers read and written a node, the parameters, and so many operations a node.
@@ -108,7 +110,7 @@ where
             (again.forward(x.clone(), pass).expect("as wide as the layer").1, dy.clone())
         };
         Kernel::prepared(amount, work, prepare, move |(cache, dy)| {
-            round.backward(cache, dy, Pass::over(&topology), &mut Vec::new(), &mut gradient)
+            round.backward(cache, dy, Pass::over(&topology), &mut Kept::new(), &mut gradient)
         })
     };
     [Entry::new(format!("{name}/forward"), forward), Entry::new(format!("{name}/backward"), backward)]

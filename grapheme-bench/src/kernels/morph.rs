@@ -3,8 +3,7 @@
 use super::{Entry, Kernel, Work};
 use crate::inputs::{lane, matrix};
 use grapheme_core::morph::{GatesGradient, LabelHead, Morph, MorphCache, Plan, Realised, realise};
-use grapheme_core::{Stream, Topology, param};
-use ndarray::Array2;
+use grapheme_core::{Matrix, Stream, Topology, param};
 use std::hint::black_box;
 
 const WIDTH: usize = 128;
@@ -24,19 +23,19 @@ pub(super) fn kernels() -> Vec<Entry> {
     let rows = Work { bytes: 4.0 * candidates() * 2.0 * d, operations: 2.0 * candidates() * d };
     vec![
         Entry::new("morph/forward", move || {
-            let (morph, topology, x) = (morph(), topology(), matrix::<f32>(topology().nodes(), WIDTH, 1));
+            let (morph, topology, x) = (morph(), topology(), Matrix::from(matrix::<f32>(topology().nodes(), WIDTH, 1)));
             let amount = ("nodes", x.nrows());
             Kernel::prepared(amount, split, move || x.clone(), move |x| morph.forward(x, &topology))
         }),
         Entry::new("morph/backward", move || {
             let (morph, cache) = (morph(), opened());
-            let (dc, dgates) = (matrix(cache.candidates.nrows(), WIDTH, 2), upstream(&cache));
+            let (dc, dgates) = (Matrix::from(matrix(cache.candidates.nrows(), WIDTH, 2)), upstream(&cache));
             let (amount, mut gradient) = (("nodes", topology().nodes()), param::zeros_like(&morph));
             Kernel::prepared(
                 amount,
                 twice(split),
-                move || cache.clone(),
-                move |cache| morph.backward(cache, dc.view(), &dgates, &mut gradient),
+                move || (cache.clone(), dc.clone()),
+                move |(cache, dc)| morph.backward(cache, dc, &dgates, &mut gradient),
             )
         }),
         Entry::new("morph/plan", || {
@@ -55,21 +54,19 @@ pub(super) fn kernels() -> Vec<Entry> {
         Entry::new("history/forward", move || {
             let (cache, realised) = carried_out();
             Kernel::new(("candidates", cache.targets.len()), rows, move || {
-                realised.history.forward(black_box(cache.candidates.view()))
+                realised.history.forward(black_box(&cache.candidates))
             })
         }),
         Entry::new("history/transpose", move || {
             let (cache, realised) = carried_out();
-            let dout: Array2<f32> = matrix(realised.kept.len(), WIDTH, 2);
-            Kernel::new(("candidates", cache.targets.len()), rows, move || {
-                realised.history.backward(black_box(dout.view()))
-            })
+            let dout: Matrix<f32> = matrix(realised.kept.len(), WIDTH, 2).into();
+            Kernel::new(("candidates", cache.targets.len()), rows, move || realised.history.backward(black_box(&dout)))
         }),
         Entry::new("history/gate gradient", move || {
             let (cache, realised) = carried_out();
-            let (dout, mut dgates) = (matrix(realised.kept.len(), WIDTH, 2), upstream(&cache));
+            let (dout, mut dgates) = (Matrix::from(matrix(realised.kept.len(), WIDTH, 2)), upstream(&cache));
             Kernel::new(("candidates", cache.targets.len()), rows, move || {
-                realised.add_gate_gradient(black_box(dout.view()), cache.candidates.view(), &mut dgates);
+                realised.add_gate_gradient(black_box(&dout), &cache.candidates, &mut dgates);
             })
         }),
         Entry::new("label/forward", move || {
@@ -80,7 +77,7 @@ pub(super) fn kernels() -> Vec<Entry> {
         Entry::new("label/backward", move || {
             let (head, x) = (head(), opened().candidates);
             let (amount, mut gradient) = (("candidates", x.nrows()), param::zeros_like(&head));
-            let (again, dlog) = (head.clone(), matrix::<f32>(x.nrows(), OUTCOMES, 2));
+            let (again, dlog) = (head.clone(), Matrix::from(matrix::<f32>(x.nrows(), OUTCOMES, 2)));
             let prepare = move || {
                 let (log, cache) = again.forward(x.clone(), |row| row % 7 > 0).expect("as wide as the head");
                 (log, cache, dlog.clone())
@@ -109,7 +106,7 @@ fn head() -> LabelHead<f32> {
 }
 
 fn opened() -> MorphCache<f32> {
-    morph().forward(matrix(topology().nodes(), WIDTH, 1), &topology()).expect("as wide as the morph")
+    morph().forward(matrix(topology().nodes(), WIDTH, 1).into(), &topology()).expect("as wide as the morph")
 }
 
 /// What the gates of a fresh network decide: of each node, one candidate stays.

@@ -29,10 +29,10 @@ pub(super) fn kernels() -> Vec<Entry> {
     }));
     entries.push(Entry::new("embedding/backward", || {
         let (table, batch) = (embedding(), inputs::lane());
-        let (mut gradient, dx) = (param::zeros_like(&table), inputs::matrix(batch.nodes(), WIDTH, 1));
+        let (mut gradient, dx) = (param::zeros_like(&table), inputs::matrix(batch.nodes(), WIDTH, 1).into());
         let work = features(&batch, 2.0);
         Kernel::new(("nodes", batch.nodes()), work, move || {
-            table.backward(black_box(&batch), dx.view(), &mut gradient);
+            table.backward(black_box(&batch), &dx, &mut gradient);
         })
     }));
     entries

@@ -2,6 +2,7 @@
 
 use super::builder::Builder;
 use super::{Edge, EdgeKind, GraphemeEdge, GraphemeGraph, NodeKind, Topology, TopologyError};
+use crate::kept::{Kept, KeptText};
 use petgraph::Direction;
 use petgraph::visit::{EdgeRef, IntoEdgeReferences};
 use thiserror::Error;
@@ -40,13 +41,13 @@ pub const END_CODE: u32 = 0x11_0001;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct GraphBatch {
-    pub(super) codes: Vec<u32>,
+    pub(super) codes: Kept<u32>,
     /// For each node the number of its cluster; for Begin and End the number of the next cluster.
-    pub(super) clusters: Vec<u32>,
-    pub(super) kinds: Vec<NodeKind>,
+    pub(super) clusters: Kept<u32>,
+    pub(super) kinds: Kept<NodeKind>,
     /// For each cluster its first byte in `text`; at last the length of `text`.
-    pub(super) starts: Vec<u32>,
-    pub(super) text: String,
+    pub(super) starts: Kept<u32>,
+    pub(super) text: KeptText,
     pub(super) topology: Topology,
 }
 
@@ -178,11 +179,11 @@ impl GraphBatch {
         }
     }
 
-    /// Bytes held in memory for each node, explicit edges aside; for an empty batch all of them.
+    /// Bytes that each node takes, explicit edges aside; for an empty batch all of them. Room beyond is that of memory which goes from
+    /// batch to batch.
     pub fn bytes_per_node(&self) -> f64 {
-        let words = self.codes.capacity() + self.clusters.capacity() + self.starts.capacity();
-        let words = words + self.topology.offsets().len();
-        let bytes = 4 * words + self.kinds.capacity() + self.text.capacity();
+        let words = self.codes.len() + self.clusters.len() + self.starts.len() + self.topology.offsets().len();
+        let bytes = 4 * words + self.kinds.len() + self.text.len();
         bytes as f64 / self.nodes().max(1) as f64
     }
 

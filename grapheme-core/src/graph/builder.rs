@@ -1,6 +1,7 @@
 //! From text to the node arrays of a batch, in one pass.
 
 use super::{BEGIN_CODE, BatchError, END_CODE, Edge, GraphBatch, NodeKind, Topology};
+use crate::kept::{Keep, Kept, KeptText};
 use unicode_normalization::char::{canonical_combining_class, decompose_canonical};
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -11,15 +12,17 @@ use unicode_segmentation::UnicodeSegmentation;
 /// [`Quick`]. Tests compare them with the slow road on every code point.
 #[derive(Debug, Default)]
 pub(super) struct Builder {
-    codes: Vec<u32>,
-    clusters: Vec<u32>,
-    kinds: Vec<NodeKind>,
-    starts: Vec<u32>,
-    text: String,
-    lengths: Vec<usize>,
+    codes: Kept<u32>,
+    clusters: Kept<u32>,
+    kinds: Kept<NodeKind>,
+    starts: Kept<u32>,
+    text: KeptText,
+    lengths: Kept<usize>,
     /// The cluster being put into canonical order: combining class and code point. Kept to reuse its memory.
-    cluster: Vec<(u8, char)>,
+    cluster: Kept<(u8, char)>,
 }
+
+impl Keep for (u8, char) {}
 
 impl Builder {
     /// Room for `graphs` graphs with `bytes` bytes of text.
@@ -32,13 +35,13 @@ impl Builder {
         }
         let nodes = bytes + 2 * graphs;
         Ok(Self {
-            codes: Vec::with_capacity(nodes),
-            clusters: Vec::with_capacity(nodes),
-            kinds: Vec::with_capacity(nodes),
-            starts: Vec::with_capacity(bytes + 1),
-            text: String::with_capacity(bytes),
-            lengths: Vec::with_capacity(graphs),
-            cluster: Vec::new(),
+            codes: Kept::with_capacity(nodes),
+            clusters: Kept::with_capacity(nodes),
+            kinds: Kept::with_capacity(nodes),
+            starts: Kept::with_capacity(bytes + 1),
+            text: KeptText::with_capacity(bytes),
+            lengths: Kept::with_capacity(graphs),
+            cluster: Kept::new(),
         })
     }
 
@@ -49,7 +52,8 @@ impl Builder {
 
     /// Opens a graph.
     pub(super) fn begin(&mut self) {
-        self.lengths.push(self.nodes());
+        let nodes = self.nodes();
+        self.lengths.push(nodes);
         // Bounding nodes carry the number of the next cluster. That keeps the numbers increasing, and the two of a
         // graph enclose its clusters, so neither text offsets nor cluster offsets of graphs need memory.
         self.push(BEGIN_CODE, NodeKind::Begin, self.starts.len());
@@ -96,12 +100,11 @@ impl Builder {
     /// The finished batch.
     pub(super) fn finish(mut self, chain: bool, edges: Vec<Edge>) -> Result<GraphBatch, BatchError> {
         self.starts.push(self.text.len() as u32);
-        self.codes.shrink_to_fit();
-        self.clusters.shrink_to_fit();
-        self.kinds.shrink_to_fit();
-        self.starts.shrink_to_fit();
-        self.text.shrink_to_fit();
-        let topology = Topology::new(self.lengths, chain, edges)?;
+        self.codes.fit();
+        self.clusters.fit();
+        self.kinds.fit();
+        self.starts.fit();
+        let topology = Topology::new(self.lengths.iter().copied(), chain, edges)?;
         let Self { codes, clusters, kinds, starts, text, .. } = self;
         Ok(GraphBatch { codes, clusters, kinds, starts, text, topology })
     }
@@ -196,7 +199,7 @@ impl Builder {
         for marks in cluster.chunk_by_mut(|a, b| a.0 != 0 && b.0 != 0) {
             marks.sort_by_key(|&(class, _)| class);
         }
-        for &(_, part) in &cluster {
+        for &(_, part) in cluster.iter() {
             self.push(u32::from(part), NodeKind::of(part), number);
         }
         self.cluster = cluster;

@@ -1,6 +1,7 @@
 //! Who is joined to whom in a disjoint union of directed acyclic graphs.
 
 use super::EdgeKind;
+use crate::kept::Kept;
 use thiserror::Error;
 
 /// One explicit edge between two nodes of the same graph, from a smaller to a larger index.
@@ -61,7 +62,7 @@ impl Edges {
 /// distance 2^k by a skip edge; both are implied by the offsets and take no memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Topology {
-    offsets: Vec<u32>,
+    offsets: Kept<u32>,
     chain: bool,
     incoming: Edges,
     outgoing: Edges,
@@ -113,7 +114,9 @@ impl Topology {
     /// # Errors
     /// Any [`TopologyError`]. `O(nodes + edges log edges)`.
     pub fn new(lengths: impl IntoIterator<Item = usize>, chain: bool, edges: Vec<Edge>) -> Result<Self, TopologyError> {
-        let mut offsets = vec![0u32];
+        let lengths = lengths.into_iter();
+        let mut offsets = Kept::with_capacity(lengths.size_hint().0 + 1);
+        offsets.push(0u32);
         let mut nodes = 0usize;
         for length in lengths {
             nodes = nodes.saturating_add(length);

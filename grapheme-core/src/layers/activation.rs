@@ -22,15 +22,15 @@ pub fn tanh<S: Scalar>(x: S) -> S {
 }
 
 /// `ln sigmoid(x) = -ln(1 + exp(-x))`, exact also where the sigmoid rounds to 0 or 1.
-#[inline]
+#[inline(always)]
 pub fn log_sigmoid<S: Scalar>(x: S) -> S {
     log_sigmoids(x).1
 }
 
 /// [`log_sigmoid`] of `-x` and of `x`, which share the logarithm.
-#[inline]
+#[inline(always)]
 pub fn log_sigmoids<S: Scalar>(x: S) -> (S, S) {
-    let beyond = (-x.abs()).exp().ln_1p();
+    let beyond = (-x.abs()).quick_exp().quick_ln_1p();
     ((-x).min(S::zero()) - beyond, x.min(S::zero()) - beyond)
 }
 

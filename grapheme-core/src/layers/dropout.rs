@@ -1,16 +1,19 @@
 //! Dropout from counter-based random numbers.
 
 use super::Pass;
+use crate::keep;
+use crate::kept::{Kept, Matrix};
 use crate::random::Stream;
 use crate::scalar::Scalar;
-use ndarray::Array2;
 
 /// The random streams of one pass: one a graph, keyed by the training example that it holds.
 ///
 /// A mask is a function of (seed, epoch, example, site, position), so it does not depend on which other examples share
 /// the batch or the lane, and the backward pass draws it again instead of storing it.
 #[derive(Clone, Debug)]
-pub struct DropoutKeys(Vec<Stream>);
+pub struct DropoutKeys(Kept<Stream>);
+
+keep!(Stream);
 
 impl DropoutKeys {
     /// Streams for the graphs of a batch, in order; `stream` is already keyed by seed and epoch.
@@ -53,17 +56,29 @@ const NUMBERS: usize = 8;
 const COIN: u64 = u64::MAX;
 
 impl Dropout {
+    /// Whether anything may be dropped: not outside training.
+    pub fn drops<S>(&self, pass: Pass<'_, S>) -> bool {
+        pass.dropout.is_some() && (self.rate > 0.0 || self.isolation > 0.0)
+    }
+
+    /// A masked copy of `x`, or none where nothing is dropped.
+    pub fn masked<S: Scalar>(&self, x: &Matrix<S>, pass: Pass<'_, S>) -> Option<Matrix<S>> {
+        self.drops(pass).then(|| {
+            let mut copy = x.clone();
+            self.apply(&mut copy, pass);
+            copy
+        })
+    }
+
     /// Masks the rows of `x` in place, or leaves it alone outside training.
-    pub fn apply<S: Scalar>(&self, x: &mut Array2<S>, pass: Pass<'_, S>) {
-        let (Some(DropoutKeys(streams)), true) = (pass.dropout, self.rate > 0.0 || self.isolation > 0.0) else {
-            return;
-        };
+    pub fn apply<S: Scalar>(&self, x: &mut Matrix<S>, pass: Pass<'_, S>) {
+        let (Some(DropoutKeys(streams)), true) = (pass.dropout, self.drops(pass)) else { return };
         // Four values share one 64-bit number: sixteen bits each, low ones first.
         let threshold = (self.rate * 65_536.0).round().min(65_535.0);
         let scale = S::lit(65_536.0 / (65_536.0 - threshold));
         let threshold = threshold as u16;
         let width = x.ncols();
-        let values = x.as_slice_mut().expect("activations are stored in row-major order");
+        let values = x.values_mut();
         for (graph, stream) in streams.iter().enumerate().take(pass.topology.graphs()) {
             let rows = pass.topology.range(graph);
             let values = &mut values[rows.start * width..rows.end * width];
@@ -101,14 +116,15 @@ mod tests {
     use super::*;
     use crate::graph::Topology;
 
-    fn masked(lengths: &[usize], examples: &[u64], rate: f64) -> Array2<f64> {
+    fn masked(lengths: &[usize], examples: &[u64], rate: f64) -> Matrix<f64> {
         masked_at(3, lengths, examples, rate, 0.0)
     }
 
-    fn masked_at(site: u64, lengths: &[usize], examples: &[u64], rate: f64, isolation: f64) -> Array2<f64> {
+    fn masked_at(site: u64, lengths: &[usize], examples: &[u64], rate: f64, isolation: f64) -> Matrix<f64> {
         let topology = Topology::chains(lengths.iter().copied()).unwrap();
         let keys = DropoutKeys::new(&Stream::new(5).fork(1), examples.iter().copied());
-        let mut x = Array2::ones((topology.nodes(), 10));
+        let mut x = Matrix::zeros((topology.nodes(), 10));
+        x.fill(1.0);
         Dropout { site, rate, isolation }.apply(&mut x, Pass { dropout: Some(&keys), ..Pass::over(&topology) });
         x
     }
@@ -117,7 +133,7 @@ mod tests {
     fn the_mask_of_an_example_does_not_depend_on_its_neighbours() {
         let together = masked(&[3, 7, 2], &[10, 11, 12], 0.3);
         let alone = masked(&[7], &[11], 0.3);
-        assert_eq!(together.slice(ndarray::s![3..10, ..]), alone);
+        assert_eq!(together.slice(ndarray::s![3..10, ..]), *alone);
     }
 
     #[test]

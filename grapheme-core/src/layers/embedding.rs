@@ -1,11 +1,12 @@
 //! Features of code points without a vocabulary.
 
-use super::uniform;
+use super::{row_slices, row_slices_mut, uniform};
 use crate::graph::GraphBatch;
+use crate::kept::Matrix;
 use crate::param_tree;
 use crate::random::{Stream, mix};
 use crate::scalar::Scalar;
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 
 /// Code points beyond this place in their cluster share its tag.
 const POSITIONS: usize = 8;
@@ -46,26 +47,53 @@ impl<S: Scalar> HashedEmbedding<S> {
     }
 
     /// Features of every node, n x d.
-    pub fn forward(&self, batch: &GraphBatch) -> Array2<S> {
-        let mut x = Array2::zeros((batch.nodes(), self.table.ncols()));
-        for (node, mut row) in x.rows_mut().into_iter().enumerate() {
-            for bucket in self.rows(batch.codes()[node]) {
-                row += &self.table.row(bucket);
+    pub fn forward(&self, batch: &GraphBatch) -> Matrix<S> {
+        let d = self.table.ncols();
+        let mut x = Matrix::unset((batch.nodes(), d));
+        let (table, positions) = (slice(&self.table), slice(&self.positions));
+        crate::wide! {
+            for ((node, &code), x) in batch.codes().iter().enumerate().zip(row_slices_mut(&mut x)) {
+                x.copy_from_slice(&positions[position(batch, node) * d..][..d]);
+                for bucket in self.rows(code) {
+                    add(x, &table[bucket * d..][..d]);
+                }
             }
-            row += &self.positions.row(batch.position(node).min(POSITIONS - 1));
         }
         x
     }
 
     /// Adds the gradient of the tables into `grad`.
-    pub fn backward(&self, batch: &GraphBatch, dx: ArrayView2<'_, S>, grad: &mut Self) {
-        for (node, dx) in dx.rows().into_iter().enumerate() {
-            for bucket in self.rows(batch.codes()[node]) {
-                let mut row = grad.table.row_mut(bucket);
-                row += &dx;
+    pub fn backward(&self, batch: &GraphBatch, dx: &Matrix<S>, grad: &mut Self) {
+        let d = self.table.ncols();
+        let (table, positions) = (slice_mut(&mut grad.table), slice_mut(&mut grad.positions));
+        crate::wide! {
+            for ((node, &code), dx) in batch.codes().iter().enumerate().zip(row_slices(dx)) {
+                add(&mut positions[position(batch, node) * d..][..d], dx);
+                for bucket in self.rows(code) {
+                    add(&mut table[bucket * d..][..d], dx);
+                }
             }
-            let mut row = grad.positions.row_mut(batch.position(node).min(POSITIONS - 1));
-            row += &dx;
         }
     }
+}
+
+/// The tag of a node.
+fn position(batch: &GraphBatch, node: usize) -> usize {
+    batch.position(node).min(POSITIONS - 1)
+}
+
+/// `to += from`.
+#[inline(always)]
+fn add<S: Scalar>(to: &mut [S], from: &[S]) {
+    for (to, &from) in to.iter_mut().zip(from) {
+        *to += from;
+    }
+}
+
+fn slice<S>(table: &Array2<S>) -> &[S] {
+    table.as_slice().expect("a parameter is stored in row-major order")
+}
+
+fn slice_mut<S>(table: &mut Array2<S>) -> &mut [S] {
+    table.as_slice_mut().expect("a parameter is stored in row-major order")
 }

@@ -1,10 +1,11 @@
 //! Gated message passing between nodes at a fixed distance.
 
 use super::{Dropout, Layer, LayerNorm, Linear, NormCache, Pass, ShapeError, row_slices, row_slices_mut, sigmoid};
+use crate::kept::{Kept, Matrix};
 use crate::param_tree;
 use crate::random::Stream;
 use crate::scalar::Scalar;
-use ndarray::{Array2, s};
+use crate::vector::{add_scaled, dot};
 
 /// `y = x + dropout(GLU([before; h; after] W3 + b3) W + b)`, `h = LayerNorm(x)`, `GLU([u; v]) = u * sigmoid(v)`
 /// (gated convolution: Dauphin et al., 2017).
@@ -34,9 +35,9 @@ param_tree!(GatedRound { norm, gather, project });
 /// What [`GatedRound`]'s backward pass needs: the normalised rows and the input of the GLU. Gathered rows and the GLU's
 /// output are computed again.
 #[derive(Clone, Debug)]
-pub struct GatedCache<S> {
+pub struct GatedCache<S: Scalar> {
     norm: NormCache<S>,
-    glu_input: Array2<S>,
+    glu_input: Matrix<S>,
 }
 
 impl<S: Scalar> GatedRound<S> {
@@ -62,16 +63,21 @@ impl<S: Scalar> GatedRound<S> {
 impl<S: Scalar> Layer<S> for GatedRound<S> {
     type Cache = GatedCache<S>;
 
-    fn forward(&self, mut x: Array2<S>, pass: Pass<'_, S>) -> Result<(Array2<S>, GatedCache<S>), ShapeError> {
+    fn forward(&self, mut x: Matrix<S>, pass: Pass<'_, S>) -> Result<(Matrix<S>, GatedCache<S>), ShapeError> {
         ShapeError::check("gated round", &x, [pass.topology.nodes(), self.norm.gain.len()])?;
-        let (h, norm) = self.norm.forward(&x)?;
-        let glu_input = self.gather.forward(gather(&h, pass, self.distance).view())?;
-        let mut message = self.project.forward(glu(&glu_input).view())?;
-        self.dropout.apply(&mut message, pass);
-        if self.residual {
-            x += &message;
+        let norm = self.norm.forward(&x)?;
+        let glu_input = self.gather.forward(gather(&self.norm, &norm, pass, self.distance).view())?;
+        let glu = glu(&glu_input);
+        if self.residual && !self.dropout.drops(pass) {
+            self.project.add_forward(glu.view(), &mut x)?;
         } else {
-            x = message;
+            let mut message = self.project.forward(glu.view())?;
+            self.dropout.apply(&mut message, pass);
+            if self.residual {
+                x += &message;
+            } else {
+                x = message;
+            }
         }
         Ok((x, GatedCache { norm, glu_input }))
     }
@@ -79,62 +85,68 @@ impl<S: Scalar> Layer<S> for GatedRound<S> {
     fn backward(
         &self,
         cache: GatedCache<S>,
-        mut dy: Array2<S>,
+        dy: Matrix<S>,
         pass: Pass<'_, S>,
-        dweights: &mut Vec<S>,
+        dweights: &mut Kept<S>,
         grad: &mut Self,
-    ) -> Array2<S> {
+    ) -> Matrix<S> {
         let GatedCache { norm, glu_input } = cache;
-        let mut dmessage = dy.clone();
-        self.dropout.apply(&mut dmessage, pass);
+        let masked = self.dropout.masked(&dy, pass);
+        let dmessage = masked.as_ref().unwrap_or(&dy);
         let dglu = self.project.backward(glu(&glu_input).view(), dmessage.view(), &mut grad.project);
         let dglu_input = glu_backward(glu_input, &dglu);
-        let gathered = gather(&norm.output(&self.norm), pass, self.distance);
+        let gathered = gather(&self.norm, &norm, pass, self.distance);
         let dgathered = self.gather.backward(gathered.view(), dglu_input.view(), &mut grad.gather);
         add_weight_gradient(&dgathered, &gathered, pass, dweights);
         let dh = gather_backward(&dgathered, pass, self.distance);
-        let dx = self.norm.backward(&norm, dh, &mut grad.norm);
-        if !self.residual {
-            return dx;
-        }
-        dy += &dx;
-        dy
+        self.norm.backward(&norm, dh, self.residual.then_some(&dy), &mut grad.norm)
     }
 }
 
 /// The rows `[before; h; after]`, n x 3d.
-fn gather<S: Scalar>(h: &Array2<S>, pass: Pass<'_, S>, distance: usize) -> Array2<S> {
-    let (n, d) = h.dim();
+fn gather<S: Scalar>(norm: &LayerNorm<S>, cache: &NormCache<S>, pass: Pass<'_, S>, distance: usize) -> Matrix<S> {
+    let (n, d) = cache.dim();
     let topology = pass.topology;
-    let rows = h.as_slice().expect("activations are stored in row-major order");
-    let nothing = vec![S::zero(); d];
-    let row = |i: usize| &rows[i * d..(i + 1) * d];
-    let mut z = Vec::with_capacity(n * 3 * d);
-    for graph in 0..topology.graphs() {
-        let range = topology.range(graph);
-        for i in range.clone() {
-            let before = topology.is_chain() && i >= range.start + distance;
-            let after = topology.is_chain() && i + distance < range.end;
-            z.extend_from_slice(if before { row(i - distance) } else { &nothing });
-            z.extend_from_slice(row(i));
-            z.extend_from_slice(if after { row(i + distance) } else { &nothing });
+    let mut z = Matrix::unset((n, 3 * d));
+    crate::wide! {
+        let mut graphs = (0..topology.graphs()).map(|graph| topology.range(graph));
+        let mut range = 0..0;
+        for (i, z) in row_slices_mut(&mut z).enumerate() {
+            while i >= range.end {
+                range = graphs.next().expect("every node is in one graph");
+            }
+            let (before, rest) = z.split_at_mut(d);
+            let (own, after) = rest.split_at_mut(d);
+            norm.write_row(cache, i, own);
+            if topology.is_chain() && i >= range.start + distance {
+                norm.write_row(cache, i - distance, before);
+            } else {
+                before.fill(S::zero());
+            }
+            if topology.is_chain() && i + distance < range.end {
+                norm.write_row(cache, i + distance, after);
+            } else {
+                after.fill(S::zero());
+            }
         }
     }
-    let mut z = Array2::from_shape_vec((n, 3 * d), z).expect("every node is in one graph");
     for (place, edge) in topology.incoming().as_slice().iter().enumerate() {
         let (source, target, weight) = (edge.source as usize, edge.target as usize, pass.weight(place, edge));
-        z.slice_mut(s![target, ..d]).scaled_add(weight, &h.row(source));
-        z.slice_mut(s![source, 2 * d..]).scaled_add(weight, &h.row(target));
+        // The source comes first.
+        let (earlier, later) = z.values_mut().split_at_mut(target * 3 * d);
+        let (source, target) = (&mut earlier[source * 3 * d..][..3 * d], &mut later[..3 * d]);
+        add_scaled(&mut target[..d], weight, &source[d..2 * d]);
+        add_scaled(&mut source[2 * d..], weight, &target[d..2 * d]);
     }
     z
 }
 
 /// The transpose of [`gather`].
-fn gather_backward<S: Scalar>(dz: &Array2<S>, pass: Pass<'_, S>, distance: usize) -> Array2<S> {
+fn gather_backward<S: Scalar>(dz: &Matrix<S>, pass: Pass<'_, S>, distance: usize) -> Matrix<S> {
     let (n, d) = (dz.nrows(), dz.ncols() / 3);
     let topology = pass.topology;
-    let mut dh = Array2::zeros((n, d));
-    let rows = dz.as_slice().expect("gradients are stored in row-major order");
+    let mut dh = Matrix::unset((n, d));
+    let rows = dz.values();
     let row = |i: usize| rows[i * 3 * d..][..3 * d].split_at(d);
     crate::wide! {
         let mut graphs = (0..topology.graphs()).map(|graph| topology.range(graph));
@@ -158,27 +170,28 @@ fn gather_backward<S: Scalar>(dz: &Array2<S>, pass: Pass<'_, S>, distance: usize
     }
     for (place, edge) in topology.incoming().as_slice().iter().enumerate() {
         let (source, target, weight) = (edge.source as usize, edge.target as usize, pass.weight(place, edge));
-        dh.row_mut(source).scaled_add(weight, &dz.slice(s![target, ..d]));
-        dh.row_mut(target).scaled_add(weight, &dz.slice(s![source, 2 * d..]));
+        let dh = dh.values_mut();
+        add_scaled(&mut dh[source * d..][..d], weight, row(target).0);
+        add_scaled(&mut dh[target * d..][..d], weight, &row(source).1[d..]);
     }
     dh
 }
 
 /// `dw = <dbefore_target, h_source> + <dafter_source, h_target>` of each explicit edge, where it is asked for.
-fn add_weight_gradient<S: Scalar>(dz: &Array2<S>, z: &Array2<S>, pass: Pass<'_, S>, dweights: &mut [S]) {
+fn add_weight_gradient<S: Scalar>(dz: &Matrix<S>, z: &Matrix<S>, pass: Pass<'_, S>, dweights: &mut [S]) {
     let d = z.ncols() / 3;
-    let h = z.slice(s![.., d..2 * d]);
-    let (dbefore, dafter) = (dz.slice(s![.., ..d]), dz.slice(s![.., 2 * d..]));
+    let part = |row: usize, part: usize| (row * 3 + part) * d..(row * 3 + part + 1) * d;
+    let (dz, z) = (dz.values(), z.values());
     for (dweight, edge) in dweights.iter_mut().zip(pass.topology.incoming().as_slice()) {
         let (source, target) = (edge.source as usize, edge.target as usize);
-        *dweight += dbefore.row(target).dot(&h.row(source)) + dafter.row(source).dot(&h.row(target));
+        *dweight += dot(&dz[part(target, 0)], &z[part(source, 1)]) + dot(&dz[part(source, 2)], &z[part(target, 1)]);
     }
 }
 
 /// `u * sigmoid(v)` for rows `[u; v]`.
-fn glu<S: Scalar>(input: &Array2<S>) -> Array2<S> {
+fn glu<S: Scalar>(input: &Matrix<S>) -> Matrix<S> {
     let d = input.ncols() / 2;
-    let mut y = Array2::zeros((input.nrows(), d));
+    let mut y = Matrix::unset((input.nrows(), d));
     crate::wide! {
         for (row, y) in row_slices(input).zip(row_slices_mut(&mut y)) {
             let (u, v) = row.split_at(d);
@@ -191,7 +204,7 @@ fn glu<S: Scalar>(input: &Array2<S>) -> Array2<S> {
 }
 
 /// Gradient of the GLU's input, written over the input.
-fn glu_backward<S: Scalar>(mut input: Array2<S>, dy: &Array2<S>) -> Array2<S> {
+fn glu_backward<S: Scalar>(mut input: Matrix<S>, dy: &Matrix<S>) -> Matrix<S> {
     let d = dy.ncols();
     crate::wide! {
         for (row, dy) in row_slices_mut(&mut input).zip(row_slices(dy)) {

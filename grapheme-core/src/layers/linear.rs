@@ -1,8 +1,9 @@
 //! The affine map.
 
 use super::{ShapeError, add_row_sum, uniform};
+use crate::kept::Matrix;
 use crate::param_tree;
-use crate::product::{add_product, product};
+use crate::product::{add_affine, add_product, affine, product};
 use crate::random::Stream;
 use crate::scalar::Scalar;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
@@ -33,28 +34,45 @@ impl<S: Scalar> Linear<S> {
     ///
     /// # Errors
     /// [`ShapeError`] if `x` has other than d columns.
-    pub fn forward(&self, x: ArrayView2<'_, S>) -> Result<Array2<S>, ShapeError> {
-        if x.ncols() != self.weight.nrows() {
-            let expected = [x.nrows(), self.weight.nrows()];
-            return Err(ShapeError { layer: "linear", expected, found: [x.nrows(), x.ncols()] });
-        }
-        // The product adds onto the bias rows, which saves a pass over the output.
-        let bias = self.bias.as_slice().expect("a parameter is stored in row-major order");
-        let mut y =
-            Array2::from_shape_vec((x.nrows(), bias.len()), bias.repeat(x.nrows())).expect("a bias for each row");
-        add_product(y.view_mut(), x, self.weight.view());
-        Ok(y)
+    pub fn forward(&self, x: ArrayView2<'_, S>) -> Result<Matrix<S>, ShapeError> {
+        self.check(x)?;
+        Ok(affine(x, self.weight.view(), self.bias()))
+    }
+
+    /// Adds `x W + b` to `y`, which has as many rows and m columns.
+    ///
+    /// # Errors
+    /// [`ShapeError`] if `x` has other than d columns.
+    pub fn add_forward(&self, x: ArrayView2<'_, S>, y: &mut Matrix<S>) -> Result<(), ShapeError> {
+        self.check(x)?;
+        add_affine(y, x, self.weight.view(), self.bias());
+        Ok(())
     }
 
     /// Adds the parameters' gradient into `grad` and returns `dx`.
-    pub fn backward(&self, x: ArrayView2<'_, S>, dy: ArrayView2<'_, S>, grad: &mut Self) -> Array2<S> {
+    pub fn backward(&self, x: ArrayView2<'_, S>, dy: ArrayView2<'_, S>, grad: &mut Self) -> Matrix<S> {
         self.backward_parameters(x, dy, grad);
-        product(dy, self.weight.t()).into()
+        product(dy, self.weight.t())
+    }
+
+    /// The same where `x` has a gradient already, to which this one is added.
+    pub fn add_backward(&self, x: ArrayView2<'_, S>, dy: ArrayView2<'_, S>, dx: &mut Matrix<S>, grad: &mut Self) {
+        self.backward_parameters(x, dy, grad);
+        add_product(dx.view_mut(), dy, self.weight.t());
     }
 
     /// Adds the parameters' gradient into `grad`, for an input that has no gradient of its own.
     pub fn backward_parameters(&self, x: ArrayView2<'_, S>, dy: ArrayView2<'_, S>, grad: &mut Self) {
         add_product(grad.weight.view_mut(), x.t(), dy);
         add_row_sum(&mut grad.bias, dy);
+    }
+
+    fn check(&self, x: ArrayView2<'_, S>) -> Result<(), ShapeError> {
+        let (expected, found) = ([x.nrows(), self.weight.nrows()], [x.nrows(), x.ncols()]);
+        if expected == found { Ok(()) } else { Err(ShapeError { layer: "linear", expected, found }) }
+    }
+
+    fn bias(&self) -> &[S] {
+        self.bias.as_slice().expect("a parameter is stored in row-major order")
     }
 }

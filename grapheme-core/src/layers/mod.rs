@@ -23,6 +23,7 @@ pub use norm::{LayerNorm, NormCache};
 pub use recurrent::{Lstm, Recurrence, RecurrentCache, RecurrentRound, Step, Way};
 
 use crate::graph::{Edge, Topology};
+use crate::kept::{Keep, Kept, Matrix};
 use crate::morph::{EdgeCache, EdgeError, EdgeMorph, Plan, Wiring};
 use crate::param::{PairVisitor, ParamTree, Path, Visitor, VisitorMut};
 use crate::random::Stream;
@@ -84,18 +85,18 @@ pub trait Layer<S: Scalar>: Sized {
     ///
     /// # Errors
     /// [`ShapeError`] if `x` has other than n rows of d columns.
-    fn forward(&self, x: Array2<S>, pass: Pass<'_, S>) -> Result<(Array2<S>, Self::Cache), ShapeError>;
+    fn forward(&self, x: Matrix<S>, pass: Pass<'_, S>) -> Result<(Matrix<S>, Self::Cache), ShapeError>;
 
     /// The gradient of the input for the gradient `dy` of the output; adds the parameters' gradient into `grad`, and that of
     /// the edges' weights into `dweights`, by place: it has none where no weight is learned.
     fn backward(
         &self,
         cache: Self::Cache,
-        dy: Array2<S>,
+        dy: Matrix<S>,
         pass: Pass<'_, S>,
-        dweights: &mut Vec<S>,
+        dweights: &mut Kept<S>,
         grad: &mut Self,
-    ) -> Array2<S>;
+    ) -> Matrix<S>;
 }
 
 /// Which round of message passing to build.
@@ -132,16 +133,19 @@ pub enum Round<S> {
     Edges(Box<EdgeMorph<S>>),
 }
 
-/// The cache of a [`Round`].
+/// The cache of a [`Round`]. As large as the largest: there are a few, in memory that is kept, where a box would be asked for.
 #[derive(Clone, Debug)]
-pub enum RoundCache<S> {
+#[allow(clippy::large_enum_variant)]
+pub enum RoundCache<S: Scalar> {
     /// See [`GatedRound`].
     Gated(GatedCache<S>),
     /// See [`RecurrentRound`].
-    Recurrent(Box<RecurrentCache<S>>),
+    Recurrent(RecurrentCache<S>),
     /// See [`EdgeMorph`].
-    Edges(Box<EdgeCache<S>>),
+    Edges(EdgeCache<S>),
 }
+
+impl<S: Scalar> Keep for RoundCache<S> {}
 
 impl<S: Scalar> Round<S> {
     /// A round with fresh parameters; `dropout` acts on its messages, `rank` and `temperature` are those of gates.
@@ -171,18 +175,16 @@ impl<S: Scalar> Round<S> {
     /// [`EdgeError`]: an input of the wrong shape, or a plan that does not fit it.
     pub fn forward(
         &self,
-        x: Array2<S>,
+        x: Matrix<S>,
         pass: Pass<'_, S>,
         plan: Option<&Plan>,
-    ) -> Result<(Array2<S>, RoundCache<S>), EdgeError> {
+    ) -> Result<(Matrix<S>, RoundCache<S>), EdgeError> {
         Ok(match self {
             Self::Gated(round) => round.forward(x, pass).map(|(y, cache)| (y, RoundCache::Gated(cache)))?,
-            Self::Recurrent(round) => {
-                round.forward(x, pass).map(|(y, cache)| (y, RoundCache::Recurrent(Box::new(cache))))?
-            }
+            Self::Recurrent(round) => round.forward(x, pass).map(|(y, cache)| (y, RoundCache::Recurrent(cache)))?,
             Self::Edges(round) => {
                 let cache = round.forward(&x, pass, plan)?;
-                (x, RoundCache::Edges(Box::new(cache)))
+                (x, RoundCache::Edges(cache))
             }
         })
     }
@@ -192,20 +194,20 @@ impl<S: Scalar> Round<S> {
     pub fn backward(
         &self,
         cache: RoundCache<S>,
-        dy: Array2<S>,
+        dy: Matrix<S>,
         pass: Pass<'_, S>,
-        dweights: &mut Vec<S>,
+        dweights: &mut Kept<S>,
         grad: &mut Self,
-    ) -> Array2<S> {
+    ) -> Matrix<S> {
         match (self, cache, grad) {
             (Self::Gated(round), RoundCache::Gated(cache), Self::Gated(grad)) => {
                 round.backward(cache, dy, pass, dweights, grad)
             }
             (Self::Recurrent(round), RoundCache::Recurrent(cache), Self::Recurrent(grad)) => {
-                round.backward(*cache, dy, pass, dweights, grad)
+                round.backward(cache, dy, pass, dweights, grad)
             }
             (Self::Edges(round), RoundCache::Edges(cache), Self::Edges(grad)) => {
-                round.backward(*cache, dy, dweights, grad)
+                round.backward(cache, dy, dweights, grad)
             }
             _ => unreachable!("a cache and a gradient come from a round of the same kind"),
         }
@@ -219,7 +221,7 @@ impl<S> Round<S> {
     }
 }
 
-impl<S> RoundCache<S> {
+impl<S: Scalar> RoundCache<S> {
     /// How rows are joined after a round that rewrites edges.
     pub fn wiring(&self) -> Option<&Wiring<S>> {
         self.edges().map(|cache| &cache.wiring)

@@ -1,6 +1,7 @@
 //! Layer normalisation.
 
 use super::{ShapeError, row_slices, row_slices_mut};
+use crate::kept::{Kept, Matrix};
 use crate::param_tree;
 use crate::scalar::Scalar;
 use crate::vector;
@@ -21,24 +22,17 @@ pub struct LayerNorm<S> {
 
 param_tree!(LayerNorm { gain, shift });
 
-/// What [`LayerNorm::backward`] needs.
+/// What [`LayerNorm::backward`] needs, and [`LayerNorm::output`].
 #[derive(Clone, Debug)]
-pub struct NormCache<S> {
-    unit: Array2<S>,
-    inverse_deviation: Vec<S>,
+pub struct NormCache<S: Scalar> {
+    unit: Matrix<S>,
+    inverse_deviation: Kept<S>,
 }
 
 impl<S: Scalar> NormCache<S> {
-    /// The output of the forward pass again, so that layers above need not keep it.
-    pub fn output(&self, norm: &LayerNorm<S>) -> Array2<S> {
-        let mut y = Vec::with_capacity(self.unit.len());
-        let (gain, shift) = norm.slices();
-        crate::wide! {
-            for row in row_slices(&self.unit) {
-                y.extend(row.iter().zip(gain).zip(shift).map(|((&u, &g), &s)| u * g + s));
-            }
-        }
-        Array2::from_shape_vec(self.unit.dim(), y).expect("a number for each")
+    /// Rows and columns.
+    pub fn dim(&self) -> (usize, usize) {
+        self.unit.dim()
     }
 }
 
@@ -56,48 +50,90 @@ impl<S: Scalar> LayerNorm<S> {
         }
     }
 
-    /// Normalised rows, and the cache.
+    /// The cache, from which [`output`](Self::output) makes the normalised rows, as often as they are needed.
     ///
     /// # Errors
     /// [`ShapeError`] if `x` has other than d columns.
-    pub fn forward(&self, x: &Array2<S>) -> Result<(Array2<S>, NormCache<S>), ShapeError> {
+    pub fn forward(&self, x: &Array2<S>) -> Result<NormCache<S>, ShapeError> {
         let d = self.gain.len();
         ShapeError::check("layer norm", x, [x.nrows(), d])?;
         let count = S::lit(d as f64);
-        let mut unit = x.to_owned();
-        let mut inverse_deviation = Vec::with_capacity(unit.nrows());
+        let mut unit = Matrix::unset(x.dim());
+        let mut inverse_deviation = Kept::with_capacity(x.nrows());
         crate::wide! {
-            for row in row_slices_mut(&mut unit) {
-                let mean = vector::sum(row) / count;
-                row.iter_mut().for_each(|x| *x -= mean);
+            for (row, x) in row_slices_mut(&mut unit).zip(row_slices(x)) {
+                let mean = vector::sum(x) / count;
+                for (u, &x) in row.iter_mut().zip(x) {
+                    *u = x - mean;
+                }
                 let inverse = (vector::dot(row, row) / count + S::lit(1e-5)).sqrt().recip();
-                row.iter_mut().for_each(|x| *x *= inverse);
+                for u in row.iter_mut() {
+                    *u *= inverse;
+                }
                 inverse_deviation.push(inverse);
             }
         }
-        let cache = NormCache { unit, inverse_deviation };
-        Ok((cache.output(self), cache))
+        Ok(NormCache { unit, inverse_deviation })
     }
 
-    /// `dx`; adds the parameters' gradient into `grad`.
-    pub fn backward(&self, cache: &NormCache<S>, mut dy: Array2<S>, grad: &mut Self) -> Array2<S> {
+    /// The normalised rows.
+    pub fn output(&self, cache: &NormCache<S>) -> Matrix<S> {
+        let mut y = Matrix::unset(cache.unit.dim());
+        crate::wide! {
+            for (i, y) in row_slices_mut(&mut y).enumerate() {
+                self.write_row(cache, i, y);
+            }
+        }
+        y
+    }
+
+    /// One normalised row, for whoever lays rows out in another order.
+    #[inline(always)]
+    pub(crate) fn write_row(&self, cache: &NormCache<S>, row: usize, y: &mut [S]) {
+        let ((gain, shift), d) = (self.slices(), y.len());
+        let unit = &cache.unit.values()[row * d..][..d];
+        for ((y, &u), (&g, &s)) in y.iter_mut().zip(unit).zip(gain.iter().zip(shift)) {
+            *y = u * g + s;
+        }
+    }
+
+    /// `dx`, and `past` beside it, the gradient that reaches `x` otherwise; adds the parameters' gradient into `grad`.
+    pub fn backward(
+        &self,
+        cache: &NormCache<S>,
+        mut dy: Matrix<S>,
+        past: Option<&Matrix<S>>,
+        grad: &mut Self,
+    ) -> Matrix<S> {
         let count = S::lit(self.gain.len() as f64);
         let (gain, _) = self.slices();
         let (Some(dgain), Some(dshift)) = (grad.gain.as_slice_mut(), grad.shift.as_slice_mut()) else {
             unreachable!("a parameter is stored in row-major order");
         };
+        let mut past = past.map(|past| row_slices(past));
         crate::wide! {
             let rows = row_slices_mut(&mut dy).zip(row_slices(&cache.unit)).zip(&cache.inverse_deviation);
             for ((row, unit), &inverse) in rows {
-                for ((dy, &u), (&gain, (dgain, dshift))) in
-                    row.iter_mut().zip(unit).zip(gain.iter().zip(dgain.iter_mut().zip(dshift.iter_mut())))
-                {
-                    *dgain += *dy * u;
-                    *dshift += *dy;
+                for ((&dy, &u), (dgain, dshift)) in row.iter().zip(unit).zip(dgain.iter_mut().zip(dshift.iter_mut())) {
+                    *dgain += dy * u;
+                    *dshift += dy;
+                }
+                for (dy, &gain) in row.iter_mut().zip(gain) {
                     *dy *= gain;
                 }
                 let (mean, slope) = (vector::sum(row) / count, vector::dot(row, unit) / count);
-                row.iter_mut().zip(unit).for_each(|(dx, &u)| *dx = (*dx - mean - u * slope) * inverse);
+                match past.as_mut().and_then(Iterator::next) {
+                    Some(past) => {
+                        for ((dx, &u), &past) in row.iter_mut().zip(unit).zip(past) {
+                            *dx = (*dx - mean - u * slope) * inverse + past;
+                        }
+                    }
+                    None => {
+                        for (dx, &u) in row.iter_mut().zip(unit) {
+                            *dx = (*dx - mean - u * slope) * inverse;
+                        }
+                    }
+                }
             }
         }
         dy

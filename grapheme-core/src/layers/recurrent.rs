@@ -4,12 +4,16 @@ mod steps;
 
 pub use steps::{Recurrence, Step, Way};
 
-use super::{Dropout, Layer, LayerNorm, Linear, NormCache, Pass, ShapeError, row_slices, sigmoid, tanh, uniform};
+use super::{
+    Dropout, Layer, LayerNorm, Linear, NormCache, Pass, ShapeError, row_slices, row_slices_mut, sigmoid, tanh, uniform,
+};
 use crate::graph::Topology;
+use crate::kept::{Keep, Kept, Matrix};
 use crate::param_tree;
 use crate::product::{Factor, add_product, write_product};
 use crate::random::Stream;
 use crate::scalar::Scalar;
+use crate::vector::add_scaled;
 use ndarray::{Array2, s};
 
 /// `y = x + dropout([f; b] W + w)`: `f` is a long short-term memory that visits nodes in topological order, `b` one that
@@ -35,11 +39,11 @@ param_tree!(RecurrentRound { norm, down, up, project });
 
 /// What [`RecurrentRound`]'s backward pass needs.
 #[derive(Clone, Debug)]
-pub struct RecurrentCache<S> {
+pub struct RecurrentCache<S: Scalar> {
     norm: NormCache<S>,
     down: LstmCache<S>,
     up: LstmCache<S>,
-    states: Array2<S>,
+    states: Matrix<S>,
 }
 
 impl<S: Scalar> RecurrentRound<S> {
@@ -58,35 +62,40 @@ impl<S: Scalar> RecurrentRound<S> {
 impl<S: Scalar> Layer<S> for RecurrentRound<S> {
     type Cache = RecurrentCache<S>;
 
-    fn forward(&self, mut x: Array2<S>, pass: Pass<'_, S>) -> Result<(Array2<S>, RecurrentCache<S>), ShapeError> {
+    fn forward(&self, mut x: Matrix<S>, pass: Pass<'_, S>) -> Result<(Matrix<S>, RecurrentCache<S>), ShapeError> {
         ShapeError::check("recurrent round", &x, [pass.topology.nodes(), self.norm.gain.len()])?;
-        let (h, norm) = self.norm.forward(&x)?;
-        let (f, down) = self.down.forward(&h, Schedule::down(pass))?;
-        let (b, up) = self.up.forward(&h, Schedule::up(pass))?;
-        let states = side_by_side(&f, &b);
-        let mut message = self.project.forward(states.view())?;
-        self.dropout.apply(&mut message, pass);
-        x += &message;
+        let norm = self.norm.forward(&x)?;
+        let (n, d) = x.dim();
+        let mut states = Matrix::unset((n, 2 * d));
+        let down = self.down.forward((&self.norm, &norm), Schedule::down(pass), (&mut states, 0))?;
+        let up = self.up.forward((&self.norm, &norm), Schedule::up(pass), (&mut states, d))?;
+        if self.dropout.drops(pass) {
+            let mut message = self.project.forward(states.view())?;
+            self.dropout.apply(&mut message, pass);
+            x += &message;
+        } else {
+            self.project.add_forward(states.view(), &mut x)?;
+        }
         Ok((x, RecurrentCache { norm, down, up, states }))
     }
 
     fn backward(
         &self,
         cache: RecurrentCache<S>,
-        mut dy: Array2<S>,
+        dy: Matrix<S>,
         pass: Pass<'_, S>,
-        dweights: &mut Vec<S>,
+        dweights: &mut Kept<S>,
         grad: &mut Self,
-    ) -> Array2<S> {
+    ) -> Matrix<S> {
+        let RecurrentCache { norm, down, up, states } = cache;
+        let masked = self.dropout.masked(&dy, pass);
+        let dmessage = masked.as_ref().unwrap_or(&dy);
+        let dstates = self.project.backward(states.view(), dmessage.view(), &mut grad.project);
+        let mut dh = Matrix::zeros(dy.dim());
         let d = dy.ncols();
-        let mut dmessage = dy.clone();
-        self.dropout.apply(&mut dmessage, pass);
-        let dstates = self.project.backward(cache.states.view(), dmessage.view(), &mut grad.project);
-        let h = cache.norm.output(&self.norm);
-        let mut dh = self.down.backward(&h, cache.down, dstates.slice(s![.., ..d]), dweights, &mut grad.down);
-        dh += &self.up.backward(&h, cache.up, dstates.slice(s![.., d..]), dweights, &mut grad.up);
-        dy += &self.norm.backward(&cache.norm, dh, &mut grad.norm);
-        dy
+        self.down.backward((&self.norm, &norm), down, (&dstates, 0), dweights, &mut dh, &mut grad.down);
+        self.up.backward((&self.norm, &norm), up, (&dstates, d), dweights, &mut dh, &mut grad.up);
+        self.norm.backward(&norm, dh, Some(&dy), &mut grad.norm)
     }
 }
 
@@ -104,16 +113,16 @@ param_tree!(Lstm { input, state });
 
 /// All rows are in the order of the schedule.
 #[derive(Clone, Debug)]
-struct LstmCache<S> {
+struct LstmCache<S: Scalar> {
     schedule: Schedule<S>,
     /// After their nonlinearities, n x 4d.
-    gates: Array2<S>,
+    gates: Matrix<S>,
     /// Cell states, n x d.
-    cell: Array2<S>,
+    cell: Matrix<S>,
     /// Summed hidden states of the predecessors, n x d.
-    hidden_before: Array2<S>,
+    hidden_before: Matrix<S>,
     /// Summed cell states of the predecessors, n x d.
-    cell_before: Array2<S>,
+    cell_before: Matrix<S>,
 }
 
 impl<S: Scalar> Lstm<S> {
@@ -122,20 +131,30 @@ impl<S: Scalar> Lstm<S> {
         Self { input, state: uniform((width, 4 * width), 1.0 / (width.max(1) as f64).sqrt(), stream) }
     }
 
-    /// Hidden states in node order, n x d.
-    fn forward(&self, h: &Array2<S>, schedule: Schedule<S>) -> Result<(Array2<S>, LstmCache<S>), ShapeError> {
-        let (n, d) = h.dim();
-        let mut gates = self.input.forward(schedule.to_visit_order(h).view())?;
-        let (mut hidden, mut cell) = (Array2::zeros((n, d)), Array2::zeros((n, d)));
-        let (mut hidden_before, mut cell_before) = (Array2::zeros((n, d)), Array2::zeros((n, d)));
+    /// Writes the hidden states of the nodes into d columns of `states`, from one on.
+    fn forward(
+        &self,
+        (norm, normed): (&LayerNorm<S>, &NormCache<S>),
+        schedule: Schedule<S>,
+        (states, from): (&mut Matrix<S>, usize),
+    ) -> Result<LstmCache<S>, ShapeError> {
+        let (n, d) = normed.dim();
+        let mut gates = self.input.forward(schedule.visited(norm, normed).view())?;
+        let (mut hidden, mut cell) = (Matrix::unset((n, d)), Matrix::unset((n, d)));
+        let (mut hidden_before, mut cell_before) = (Matrix::unset((n, d)), Matrix::unset((n, d)));
         // Laid out once, since every level multiplies by it.
         let state = Factor::new(self.state.view());
         for level in schedule.levels() {
-            for visit in level.clone() {
-                for &Predecessor { before, weight, .. } in schedule.predecessors(visit) {
-                    let before = before as usize;
-                    hidden_before.row_mut(visit).scaled_add(weight, &hidden.row(before));
-                    cell_before.row_mut(visit).scaled_add(weight, &cell.row(before));
+            crate::wide! {
+                for visit in level.clone() {
+                    let (h, c) = (row_mut(&mut hidden_before, visit), row_mut(&mut cell_before, visit));
+                    h.fill(S::zero());
+                    c.fill(S::zero());
+                    for &Predecessor { before, weight, .. } in schedule.predecessors(visit) {
+                        let before = before as usize;
+                        add_scaled(h, weight, row(&hidden, before));
+                        add_scaled(c, weight, row(&cell, before));
+                    }
                 }
             }
             let p = hidden_before.slice(s![level.clone(), ..]);
@@ -161,24 +180,30 @@ impl<S: Scalar> Lstm<S> {
                 }
             }
         }
-        let output = schedule.to_node_order(&hidden);
-        Ok((output, LstmCache { schedule, gates, cell, hidden_before, cell_before }))
+        for (hidden, &node) in row_slices(&hidden).zip(&schedule.nodes) {
+            row_mut(states, node as usize)[from..from + d].copy_from_slice(hidden);
+        }
+        Ok(LstmCache { schedule, gates, cell, hidden_before, cell_before })
     }
 
-    /// `dh` for the gradient `dy` of the hidden states in node order.
+    /// Adds to `dh` the gradient of the normalised rows, for that of the hidden states, which is d columns of `dstates` from one on.
     fn backward(
         &self,
-        h: &Array2<S>,
+        (norm, normed): (&LayerNorm<S>, &NormCache<S>),
         cache: LstmCache<S>,
-        dy: ndarray::ArrayView2<'_, S>,
+        (dstates, from): (&Matrix<S>, usize),
         dweights: &mut [S],
+        dh: &mut Matrix<S>,
         grad: &mut Self,
-    ) -> Array2<S> {
+    ) {
         let LstmCache { schedule, mut gates, cell, hidden_before, cell_before } = cache;
-        let (n, d) = h.dim();
-        let mut dhidden = schedule.to_visit_order(&dy);
-        let mut dcell: Array2<S> = Array2::zeros((n, d));
-        let mut dbefore = Array2::zeros((schedule.widest(), d));
+        let (n, d) = normed.dim();
+        let mut dhidden = Matrix::unset((n, d));
+        for (dhidden, &node) in row_slices_mut(&mut dhidden).zip(&schedule.nodes) {
+            dhidden.copy_from_slice(&row(dstates, node as usize)[from..from + d]);
+        }
+        let mut dcell = Matrix::zeros((n, d));
+        let mut dbefore = Matrix::unset((schedule.widest(), d));
         let state = Factor::new(self.state.t());
         for level in schedule.levels().rev() {
             crate::wide! {
@@ -208,57 +233,53 @@ impl<S: Scalar> Lstm<S> {
             let mut dp = dbefore.slice_mut(s![..level.len(), ..]);
             let dgates = gates.slice(s![level.clone(), ..]);
             write_product(dp.view_mut(), dgates, &state);
-            for (k, visit) in level.enumerate() {
-                for &Predecessor { before, weight, place } in schedule.predecessors(visit) {
-                    let before = before as usize;
-                    if let Some(dweight) = dweights.get_mut(place as usize) {
-                        // The gates of an earlier level are still what they were.
-                        let o = &row(&gates, before)[3 * d..];
-                        let states = o.iter().zip(row(&cell, before)).zip(dp.row(k)).zip(row(&dcell, visit));
-                        *dweight += states.map(|(((&o, &c), &dp), &dc)| dp * o * tanh(c) + dc * c).sum();
+            crate::wide! {
+                for (k, visit) in level.enumerate() {
+                    let (dp, dcells) = (row(&dbefore, k), dcell.values_mut());
+                    for &Predecessor { before, weight, place } in schedule.predecessors(visit) {
+                        let before = before as usize;
+                        // What was visited before comes first.
+                        let (earlier, later) = dcells.split_at_mut(visit * d);
+                        let (dcell_before, dcell) = (&mut earlier[before * d..][..d], &later[..d]);
+                        if let Some(dweight) = dweights.get_mut(place as usize) {
+                            // The gates of an earlier level are still what they were.
+                            let o = &row(&gates, before)[3 * d..];
+                            let states = o.iter().zip(row(&cell, before)).zip(dp).zip(dcell);
+                            *dweight += states.map(|(((&o, &c), &dp), &dc)| dp * o * tanh(c) + dc * c).sum();
+                        }
+                        add_scaled(row_mut(&mut dhidden, before), weight, dp);
+                        add_scaled(dcell_before, weight, dcell);
                     }
-                    dhidden.row_mut(before).scaled_add(weight, &dp.row(k));
-                    let (mut earlier, later) = dcell.multi_slice_mut((s![before, ..], s![visit, ..]));
-                    earlier.scaled_add(weight, &later);
                 }
             }
         }
         add_product(grad.state.view_mut(), hidden_before.t(), gates.view());
-        let dh = self.input.backward(schedule.to_visit_order(h).view(), gates.view(), &mut grad.input);
-        schedule.to_node_order(&dh)
+        let visited = self.input.backward(schedule.visited(norm, normed).view(), gates.view(), &mut grad.input);
+        for (visited, &node) in row_slices(&visited).zip(&schedule.nodes) {
+            add_scaled(row_mut(dh, node as usize), S::one(), visited);
+        }
     }
 }
 
-/// The rows `[a; b]`.
-fn side_by_side<S: Scalar>(a: &Array2<S>, b: &Array2<S>) -> Array2<S> {
-    let (n, d) = a.dim();
-    let mut both = Vec::with_capacity(2 * n * d);
-    for (a, b) in row_slices(a).zip(row_slices(b)) {
-        both.extend_from_slice(a);
-        both.extend_from_slice(b);
-    }
-    Array2::from_shape_vec((n, 2 * d), both).expect("both have n rows of d columns")
+fn row<S: Scalar>(x: &Matrix<S>, i: usize) -> &[S] {
+    let d = x.ncols();
+    &x.values()[i * d..][..d]
 }
 
-fn row<S>(x: &Array2<S>, i: usize) -> &[S] {
+fn row_mut<S: Scalar>(x: &mut Matrix<S>, i: usize) -> &mut [S] {
     let d = x.ncols();
-    &x.as_slice().expect("states are stored in row-major order")[i * d..(i + 1) * d]
-}
-
-fn row_mut<S>(x: &mut Array2<S>, i: usize) -> &mut [S] {
-    let d = x.ncols();
-    &mut x.as_slice_mut().expect("states are stored in row-major order")[i * d..(i + 1) * d]
+    &mut x.values_mut()[i * d..][..d]
 }
 
 /// The order in which nodes are visited: by level, so that every predecessor comes in an earlier level.
 #[derive(Clone, Debug)]
-struct Schedule<S> {
+struct Schedule<S: Scalar> {
     /// The node of each visit.
-    nodes: Vec<u32>,
-    level_starts: Vec<usize>,
+    nodes: Kept<u32>,
+    level_starts: Kept<usize>,
     /// For each visit, where its predecessors start.
-    starts: Vec<u32>,
-    predecessors: Vec<Predecessor<S>>,
+    starts: Kept<u32>,
+    predecessors: Kept<Predecessor<S>>,
 }
 
 /// A visit that comes before another.
@@ -269,6 +290,8 @@ struct Predecessor<S> {
     /// Of the explicit edge, or [`IMPLIED`].
     place: u32,
 }
+
+impl<S: Scalar> Keep for Predecessor<S> {}
 
 /// Marks an edge that is implied by the chain.
 const IMPLIED: u32 = u32::MAX;
@@ -308,12 +331,12 @@ impl<S: Scalar> Schedule<S> {
         visit_before: impl Fn(usize, &std::ops::Range<usize>, &mut dyn FnMut(usize, S, u32)),
     ) -> Self {
         let n = topology.nodes();
-        let mut graph_of = vec![0u32; n];
+        let mut graph_of = Kept::<u32>::zeros(n);
         for graph in 0..topology.graphs() {
             graph_of[topology.range(graph)].fill(graph as u32);
         }
         let range = |node: usize| topology.range(graph_of[node] as usize);
-        let mut level = vec![0u32; n];
+        let mut level = Kept::<u32>::zeros(n);
         let mut edges = 0;
         for node in order {
             let mut deepest = 0;
@@ -324,7 +347,7 @@ impl<S: Scalar> Schedule<S> {
             level[node] = deepest;
         }
         let levels = level.iter().max().map_or(0, |&deepest| deepest as usize + 1);
-        let mut level_starts = vec![0; levels + 1];
+        let mut level_starts = Kept::<usize>::zeros(levels + 1);
         for &l in &level {
             level_starts[l as usize + 1] += 1;
         }
@@ -332,14 +355,14 @@ impl<S: Scalar> Schedule<S> {
             level_starts[l + 1] += level_starts[l];
         }
         let mut next = level_starts.clone();
-        let (mut nodes, mut visit_of) = (vec![0u32; n], vec![0u32; n]);
+        let (mut nodes, mut visit_of) = (Kept::<u32>::zeros(n), Kept::<u32>::zeros(n));
         for node in 0..n {
             let visit = &mut next[level[node] as usize];
             nodes[*visit] = node as u32;
             visit_of[node] = *visit as u32;
             *visit += 1;
         }
-        let (mut starts, mut predecessors) = (Vec::with_capacity(n + 1), Vec::with_capacity(edges));
+        let (mut starts, mut predecessors) = (Kept::with_capacity(n + 1), Kept::with_capacity(edges));
         starts.push(0);
         for &node in &nodes {
             let node = node as usize;
@@ -363,18 +386,13 @@ impl<S: Scalar> Schedule<S> {
         &self.predecessors[self.starts[visit] as usize..self.starts[visit + 1] as usize]
     }
 
-    fn to_visit_order(&self, x: &ndarray::ArrayBase<impl ndarray::Data<Elem = S>, ndarray::Ix2>) -> Array2<S> {
-        let mut y = Vec::with_capacity(x.len());
-        for &node in &self.nodes {
-            y.extend_from_slice(x.row(node as usize).to_slice().expect("features of a node stand side by side"));
-        }
-        Array2::from_shape_vec(x.dim(), y).expect("every node is visited once")
-    }
-
-    fn to_node_order(&self, x: &Array2<S>) -> Array2<S> {
-        let mut y = Array2::zeros(x.dim());
-        for (row, &node) in x.rows().into_iter().zip(&self.nodes) {
-            y.row_mut(node as usize).assign(&row);
+    /// The normalised rows in the order of visits.
+    fn visited(&self, norm: &LayerNorm<S>, cache: &NormCache<S>) -> Matrix<S> {
+        let mut y = Matrix::unset(cache.dim());
+        crate::wide! {
+            for (y, &node) in row_slices_mut(&mut y).zip(&self.nodes) {
+                norm.write_row(cache, node as usize, y);
+            }
         }
         y
     }

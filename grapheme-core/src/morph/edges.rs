@@ -2,6 +2,7 @@
 
 use super::{MergeHistory, Plan};
 use crate::graph::{Edge, EdgeKind, Topology, TopologyError};
+use crate::kept::{Keep, Kept, Matrix};
 use crate::layers::{DropoutKeys, LayerNorm, Linear, NormCache, Pass, ShapeError, sigmoid, tanh};
 use crate::param_tree;
 use crate::random::Stream;
@@ -50,17 +51,17 @@ param_tree!(EdgeMorph { norm, query, key, factor, thresholds });
 
 /// Who is joined to whom at one place of a network, and how strongly.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Wiring<S> {
+pub struct Wiring<S: Scalar> {
     /// The shape; weights there are rounded.
     pub topology: Topology,
     /// The weights of its explicit edges, by place, where a layer has learned them.
-    pub weights: Option<Vec<S>>,
+    pub weights: Option<Kept<S>>,
 }
 
 impl<S: Scalar> Wiring<S> {
     /// For a layer that reads rows which are joined like this.
     pub fn pass<'a>(&'a self, dropout: Option<&'a DropoutKeys>) -> Pass<'a, S> {
-        Pass { topology: &self.topology, weights: self.weights.as_deref(), dropout }
+        Pass { topology: &self.topology, weights: self.weights.as_ref().map(|weights| weights.as_slice()), dropout }
     }
 }
 
@@ -76,6 +77,8 @@ pub struct EdgeCandidate {
     /// What it says.
     pub kind: EdgeKind,
 }
+
+impl Keep for EdgeCandidate {}
 
 impl EdgeCandidate {
     fn threshold(&self) -> usize {
@@ -105,7 +108,7 @@ pub enum EdgeError {
 
 /// What [`EdgeMorph::backward`] needs, and what later layers read.
 #[derive(Clone, Debug)]
-pub struct EdgeCache<S> {
+pub struct EdgeCache<S: Scalar> {
     /// The shape that the rewriting leaves.
     pub wiring: Wiring<S>,
     /// Which candidates are there.
@@ -113,21 +116,22 @@ pub struct EdgeCache<S> {
     /// From the weights of the candidates to those of the edges.
     pub history: MergeHistory<S>,
     /// In the order of the edges: by target, then source, then kind.
-    pub candidates: Vec<EdgeCandidate>,
+    pub candidates: Kept<EdgeCandidate>,
     /// The number of edges of before, if their weights were learned.
     learned: Option<usize>,
     norm: NormCache<S>,
-    query: Array2<S>,
-    key: Array2<S>,
+    query: Matrix<S>,
+    key: Matrix<S>,
     /// The weight of each candidate before.
-    before: Vec<S>,
+    before: Kept<S>,
     /// `2 g - 1` and f of each edge that is there.
-    there: Vec<(S, S)>,
+    gates: Kept<S>,
+    factors: Kept<S>,
 }
 
 /// The candidates of a topology, `O(edges + nodes x window)`.
-pub fn edge_candidates(topology: &Topology, window: usize) -> Vec<EdgeCandidate> {
-    let mut candidates = Vec::new();
+pub fn edge_candidates(topology: &Topology, window: usize) -> Kept<EdgeCandidate> {
+    let mut candidates = Kept::new();
     for graph in 0..topology.graphs() {
         let nodes = topology.range(graph);
         for target in nodes.clone() {
@@ -167,11 +171,12 @@ impl<S: Scalar> EdgeMorph<S> {
     /// [`EdgeError`].
     pub fn forward(&self, x: &Array2<S>, pass: Pass<'_, S>, plan: Option<&Plan>) -> Result<EdgeCache<S>, EdgeError> {
         ShapeError::check("edge morph", x, [pass.topology.nodes(), self.norm.gain.len()])?;
-        let (h, norm) = self.norm.forward(x)?;
+        let norm = self.norm.forward(x)?;
+        let h = self.norm.output(&norm);
         let (query, key) = (self.query.forward(h.view())?, self.key.forward(h.view())?);
         let factor = self.factor.forward(h.view())?;
         let candidates = edge_candidates(pass.topology, self.window);
-        let logits: Vec<S> = candidates.iter().map(|candidate| self.logit(&query, &key, candidate)).collect();
+        let logits: Kept<S> = candidates.iter().map(|candidate| self.logit(&query, &key, candidate)).collect();
         let plan = match plan {
             Some(plan) => plan.clone(),
             None => Plan { stays: logits.iter().map(|&z| z > S::zero()).collect() },
@@ -182,43 +187,39 @@ impl<S: Scalar> EdgeMorph<S> {
         }
         let known = pass.topology.incoming().as_slice();
         let weight = |place: u32| pass.weight(place as usize, &known[place as usize]);
-        let before: Vec<S> = candidates.iter().map(|candidate| candidate.place.map_or_else(S::one, weight)).collect();
-        let there: Vec<u32> = (0..expected as u32).filter(|&c| plan.stays[c as usize]).collect();
-        let rows = there.iter().map(|&c| {
+        let before: Kept<S> = candidates.iter().map(|candidate| candidate.place.map_or_else(S::one, weight)).collect();
+        let there: Kept<u32> = (0..expected as u32).filter(|&c| plan.stays[c as usize]).collect();
+        let gate = |&c: &u32| tanh(logits[c as usize] / S::lit(2.0)).max(S::zero());
+        let factor = |&c: &u32| {
             let EdgeCandidate { source, target, .. } = candidates[c as usize];
-            let factor = factor[[source as usize, 0]] + factor[[target as usize, 1]];
-            (tanh(logits[c as usize] / S::lit(2.0)).max(S::zero()), S::lit(2.0) * sigmoid(factor))
-        });
-        let rows: Vec<(S, S)> = rows.collect();
-        let entries = rows.iter().map(|&(gate, factor)| gate * factor).collect();
+            S::lit(2.0) * sigmoid(factor[[source as usize, 0]] + factor[[target as usize, 1]])
+        };
+        let (gates, factors): (Kept<S>, Kept<S>) =
+            (there.iter().map(gate).collect(), there.iter().map(factor).collect());
+        let entries = gates.iter().zip(&factors).map(|(&gate, &factor)| gate * factor).collect();
         let starts = (0..=there.len() as u32).collect();
         let history = MergeHistory::from_compressed_rows(expected, starts, there, entries);
         let weights = history.forward_values(&before);
-        let edges = (0..history.outputs()).zip(&weights).map(|(edge, weight)| {
+        let edges = (0..history.outputs()).zip(weights.iter()).map(|(edge, weight)| {
             let EdgeCandidate { source, target, kind, .. } = candidates[history.contributor_indices()[edge] as usize];
             Edge { source, target, kind, weight: weight.widen() as f32 }
         });
         let topology = pass.topology.rewired(edges.collect())?;
         let wiring = Wiring { topology, weights: Some(weights) };
         let learned = pass.weights.map(<[S]>::len);
-        Ok(EdgeCache { wiring, plan, history, candidates, learned, norm, query, key, before, there: rows })
+        Ok(EdgeCache { wiring, plan, history, candidates, learned, norm, query, key, before, gates, factors })
     }
 
     /// `dx` for the gradient `dy` of the nodes and `dweights` of the weights of the edges, which becomes that of the edges
     /// of before, if those were learned; adds the parameters' gradient into `grad`.
-    pub fn backward(
-        &self,
-        cache: EdgeCache<S>,
-        mut dy: Array2<S>,
-        dweights: &mut Vec<S>,
-        grad: &mut Self,
-    ) -> Array2<S> {
-        let EdgeCache { history, candidates, learned, norm, query, key, before, there, .. } = cache;
-        let h = norm.output(&self.norm);
-        let mut dfactor = Array2::zeros((h.nrows(), 2));
-        let (mut dquery, mut dkey) = (Array2::zeros(query.dim()), Array2::zeros(key.dim()));
+    pub fn backward(&self, cache: EdgeCache<S>, dy: Matrix<S>, dweights: &mut Kept<S>, grad: &mut Self) -> Matrix<S> {
+        let EdgeCache { history, candidates, learned, norm, query, key, before, gates, factors, .. } = cache;
+        let h = self.norm.output(&norm);
+        let mut dfactor = Matrix::zeros((h.nrows(), 2));
+        let (mut dquery, mut dkey) = (Matrix::zeros(query.dim()), Matrix::zeros(key.dim()));
         let scale = S::lit(1.0 / (self.key.bias.len().max(1) as f64).sqrt());
-        for ((&c, &(gate, factor)), &dweight) in history.contributor_indices().iter().zip(&there).zip(&*dweights) {
+        let there = history.contributor_indices().iter().zip(gates.iter().zip(&factors));
+        for ((&c, (&gate, &factor)), &dweight) in there.zip(dweights.iter()) {
             let (candidate, dentry) = (&candidates[c as usize], dweight * before[c as usize]);
             let (source, target) = (candidate.source as usize, candidate.target as usize);
             // f = 2 sigmoid, so df = f (1 - f / 2).
@@ -233,20 +234,20 @@ impl<S: Scalar> EdgeMorph<S> {
             dkey.row_mut(target).scaled_add(dsimilarity * scale, &query.row(source));
         }
         let mut dh = self.query.backward(h.view(), dquery.view(), &mut grad.query);
-        dh += &self.key.backward(h.view(), dkey.view(), &mut grad.key);
-        dh += &self.factor.backward(h.view(), dfactor.view(), &mut grad.factor);
-        dy += &self.norm.backward(&norm, dh, &mut grad.norm);
-        let dbefore = if learned.is_some() { history.backward_values(dweights) } else { Vec::new() };
-        *dweights = vec![S::zero(); learned.unwrap_or(0)];
-        for (candidate, d) in candidates.iter().zip(dbefore) {
+        self.key.add_backward(h.view(), dkey.view(), &mut dh, &mut grad.key);
+        self.factor.add_backward(h.view(), dfactor.view(), &mut dh, &mut grad.factor);
+        let dx = self.norm.backward(&norm, dh, Some(&dy), &mut grad.norm);
+        let dbefore = if learned.is_some() { history.backward_values(dweights) } else { Kept::new() };
+        *dweights = Kept::zeros(learned.unwrap_or(0));
+        for (candidate, &d) in candidates.iter().zip(&dbefore) {
             if let Some(place) = candidate.place {
                 dweights[place as usize] = d;
             }
         }
-        dy
+        dx
     }
 
-    fn logit(&self, query: &Array2<S>, key: &Array2<S>, candidate: &EdgeCandidate) -> S {
+    fn logit(&self, query: &Matrix<S>, key: &Matrix<S>, candidate: &EdgeCandidate) -> S {
         let scale = S::lit(1.0 / (self.key.bias.len().max(1) as f64).sqrt());
         let similarity = query.row(candidate.source as usize).dot(&key.row(candidate.target as usize)) * scale;
         (similarity - self.thresholds[candidate.threshold()]) / S::lit(self.temperature)

@@ -1,11 +1,13 @@
 //! Whether a candidate merges away or stays.
 
 use crate::graph::{EdgeKind, Topology};
+use crate::kept::{Kept, Matrix};
 use crate::layers::{Linear, ShapeError, log_sigmoids};
 use crate::param_tree;
 use crate::random::Stream;
 use crate::scalar::Scalar;
-use ndarray::{Array1, Array2, ArrayView2};
+use crate::vector::{add_scaled, dot};
+use ndarray::Array1;
 
 /// `g_c = sigmoid((s_c - theta_k) / T)`: the probability that candidate c of slot k merges into its target.
 ///
@@ -30,34 +32,34 @@ param_tree!(Gate { query, key, thresholds });
 
 /// The gates of n candidates, in log form so that both outcomes keep their digits.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Gates<S> {
+pub struct Gates<S: Scalar> {
     /// `ln(1 - g)`: n.
-    pub log_stay: Vec<S>,
+    pub log_stay: Kept<S>,
     /// `ln g`: n.
-    pub log_merge: Vec<S>,
+    pub log_merge: Kept<S>,
 }
 
 /// The gradient of [`Gates`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct GatesGradient<S> {
+pub struct GatesGradient<S: Scalar> {
     /// Gradient of `ln(1 - g)`: n.
-    pub log_stay: Vec<S>,
+    pub log_stay: Kept<S>,
     /// Gradient of `ln g`: n.
-    pub log_merge: Vec<S>,
+    pub log_merge: Kept<S>,
 }
 
 impl<S: Scalar> GatesGradient<S> {
     /// No gradient for n candidates.
     pub fn zeros(n: usize) -> Self {
-        Self { log_stay: vec![S::zero(); n], log_merge: vec![S::zero(); n] }
+        Self { log_stay: Kept::zeros(n), log_merge: Kept::zeros(n) }
     }
 }
 
 /// What [`Gate::backward`] needs.
 #[derive(Clone, Debug)]
-pub struct GateCache<S> {
-    query: Array2<S>,
-    key: Array2<S>,
+pub struct GateCache<S: Scalar> {
+    query: Matrix<S>,
+    key: Matrix<S>,
 }
 
 impl<S: Scalar> Gate<S> {
@@ -71,62 +73,77 @@ impl<S: Scalar> Gate<S> {
     ///
     /// # Errors
     /// [`ShapeError`] if the candidates have other than d columns.
-    pub fn forward(
-        &self,
-        candidates: ArrayView2<'_, S>,
-        targets: &[u32],
-    ) -> Result<(Gates<S>, GateCache<S>), ShapeError> {
-        let (query, key) = (self.query.forward(candidates)?, self.key.forward(candidates)?);
+    pub fn forward(&self, candidates: &Matrix<S>, targets: &[u32]) -> Result<(Gates<S>, GateCache<S>), ShapeError> {
+        let (query, key) = (self.query.forward(candidates.view())?, self.key.forward(candidates.view())?);
         let (scale, temperature) = (self.similarity_scale(), S::lit(self.temperature));
-        let slots = self.thresholds.len();
-        let (log_stay, log_merge) = (0..query.nrows())
-            .map(|c| {
-                let q = query.row(c);
-                let similarity = match targets[c] {
-                    NO_TARGET => q.dot(&self.key.bias),
-                    target => q.dot(&key.row(target as usize)),
+        let (rank, nothing) = (query.ncols(), self.nothing());
+        let mut gates = Gates { log_stay: Kept::with_capacity(targets.len()), log_merge: Kept::unset(targets.len()) };
+        crate::wide! {
+            let mut thresholds = self.thresholds.iter().cycle();
+            for (c, &target) in targets.iter().enumerate() {
+                let q = &query.values()[c * rank..][..rank];
+                let similarity = match target {
+                    NO_TARGET => dot(q, nothing),
+                    target => dot(q, &key.values()[target as usize * rank..][..rank]),
                 } * scale;
-                let logit = (similarity - self.thresholds[c % slots]) / temperature;
-                log_sigmoids(logit)
-            })
-            .unzip();
-        Ok((Gates { log_stay, log_merge }, GateCache { query, key }))
+                let threshold = thresholds.next().copied().unwrap_or_else(S::zero);
+                gates.log_stay.push((similarity - threshold) / temperature);
+            }
+            // The logits become the gates in a loop of their own, over neighbours.
+            for (stay, merge) in gates.log_stay.iter_mut().zip(gates.log_merge.iter_mut()) {
+                (*stay, *merge) = log_sigmoids(*stay);
+            }
+        }
+        Ok((gates, GateCache { query, key }))
     }
 
-    /// The gradient of the candidates; adds the parameters' gradient into `grad`.
+    /// Adds the gradient of the candidates to `dcandidates`, and that of the parameters into `grad`.
     pub fn backward(
         &self,
-        candidates: ArrayView2<'_, S>,
-        targets: &[u32],
+        (candidates, targets): (&Matrix<S>, &[u32]),
         gates: &Gates<S>,
         cache: GateCache<S>,
         dgates: &GatesGradient<S>,
+        dcandidates: &mut Matrix<S>,
         grad: &mut Self,
-    ) -> Array2<S> {
+    ) {
         let GateCache { query, key } = cache;
         let (scale, temperature) = (self.similarity_scale(), S::lit(self.temperature));
-        let slots = self.thresholds.len();
-        let (mut dquery, mut dkey) = (Array2::zeros(query.dim()), Array2::zeros(key.dim()));
-        for (c, &target) in targets.iter().enumerate() {
-            // d ln g = (1 - g) dlogit and d ln(1 - g) = -g dlogit.
-            let dlogit = dgates.log_merge[c] * gates.log_stay[c].exp() - dgates.log_stay[c] * gates.log_merge[c].exp();
-            let dsimilarity = dlogit / temperature;
-            grad.thresholds[c % slots] -= dsimilarity;
-            let step = dsimilarity * scale;
-            match target {
-                NO_TARGET => {
-                    dquery.row_mut(c).scaled_add(step, &self.key.bias);
-                    grad.key.bias.scaled_add(step, &query.row(c));
+        let (rank, slots, nothing) = (query.ncols(), self.thresholds.len(), self.nothing());
+        let (mut dquery, mut dkey) = (Matrix::unset(query.dim()), Matrix::zeros(key.dim()));
+        let mut dsimilarities = Kept::unset(targets.len());
+        let dnothing = grad.key.bias.as_slice_mut().expect("a parameter is stored in row-major order");
+        crate::wide! {
+            let logs = gates.log_stay.iter().zip(gates.log_merge.iter());
+            let dlogs = dgates.log_stay.iter().zip(dgates.log_merge.iter());
+            for (d, ((&stay, &merge), (&dstay, &dmerge))) in dsimilarities.iter_mut().zip(logs.zip(dlogs)) {
+                // d ln g = (1 - g) dlogit and d ln(1 - g) = -g dlogit.
+                *d = (dmerge * stay.quick_exp() - dstay * merge.quick_exp()) / temperature;
+            }
+            for (c, (&target, &dsimilarity)) in targets.iter().zip(dsimilarities.iter()).enumerate() {
+                grad.thresholds[c % slots] -= dsimilarity;
+                let (step, rows) = (dsimilarity * scale, c * rank..(c + 1) * rank);
+                let (q, dq) = (&query.values()[rows.clone()], &mut dquery.values_mut()[rows]);
+                let (other, dother) = match target {
+                    NO_TARGET => (nothing, &mut *dnothing),
+                    target => {
+                        let rows = target as usize * rank..(target as usize + 1) * rank;
+                        (&key.values()[rows.clone()], &mut dkey.values_mut()[rows])
+                    }
+                };
+                for (dq, &other) in dq.iter_mut().zip(other) {
+                    *dq = step * other;
                 }
-                target => {
-                    dquery.row_mut(c).scaled_add(step, &key.row(target as usize));
-                    dkey.row_mut(target as usize).scaled_add(step, &query.row(c));
-                }
+                add_scaled(dother, step, q);
             }
         }
-        let mut dcandidates = self.query.backward(candidates, dquery.view(), &mut grad.query);
-        dcandidates += &self.key.backward(candidates, dkey.view(), &mut grad.key);
-        dcandidates
+        self.query.add_backward(candidates.view(), dquery.view(), dcandidates, &mut grad.query);
+        self.key.add_backward(candidates.view(), dkey.view(), dcandidates, &mut grad.key);
+    }
+
+    /// `p(0)`.
+    fn nothing(&self) -> &[S] {
+        self.key.bias.as_slice().expect("a parameter is stored in row-major order")
     }
 
     fn similarity_scale(&self) -> S {
@@ -141,8 +158,8 @@ pub const NO_TARGET: u32 = u32::MAX;
 ///
 /// In a chain that is the node before in the text; elsewhere the last of the nodes with a sequential or structural edge to
 /// it, since what belongs together by meaning need not be one. A target has a smaller index than its candidate.
-pub fn merge_targets(topology: &Topology, slots: usize) -> Vec<u32> {
-    let mut targets = Vec::with_capacity(topology.nodes() * slots);
+pub fn merge_targets(topology: &Topology, slots: usize) -> Kept<u32> {
+    let mut targets = Kept::with_capacity(topology.nodes() * slots);
     for graph in 0..topology.graphs() {
         let range = topology.range(graph);
         for node in range.clone() {

@@ -1,7 +1,10 @@
 //! The record of what became of every node.
 
+use crate::kept::{Kept, Matrix};
+use crate::layers::{row_slices, row_slices_mut};
 use crate::scalar::Scalar;
-use ndarray::{Array2, ArrayView2};
+use crate::vector::{add_scaled, dot};
+use ndarray::Array2;
 use thiserror::Error;
 
 /// The affine map that a morph realised: `H_out = M H_in + B`.
@@ -16,32 +19,33 @@ use thiserror::Error;
 /// Storage is `O(n + m + entries)` besides the table of `B`; forward and backward take `O(entries x d)`.
 ///
 /// ```
+/// use grapheme_core::Matrix;
 /// use grapheme_core::morph::MergeHistory;
 /// use ndarray::array;
 ///
 /// // Three nodes become two: the third merges into the second.
 /// let history = MergeHistory::<f64>::new(3, vec![vec![(0, 1.0)], vec![(1, 0.6), (2, 0.4)]]).unwrap();
-/// let out = history.forward(array![[1.0], [2.0], [7.0]].view());
-/// assert_eq!(out, array![[1.0], [4.0]]);
-/// let back = history.backward(array![[1.0], [10.0]].view());
-/// assert_eq!(back, array![[1.0], [6.0], [4.0]]);
+/// let out = history.forward(&array![[1.0], [2.0], [7.0]].into());
+/// assert_eq!(out, Matrix::from(array![[1.0], [4.0]]));
+/// let back = history.backward(&array![[1.0], [10.0]].into());
+/// assert_eq!(back, Matrix::from(array![[1.0], [6.0], [4.0]]));
 /// assert_eq!(history.contributors(1).collect::<Vec<_>>(), [(1, 0.6), (2, 0.4)]);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct MergeHistory<S> {
+pub struct MergeHistory<S: Scalar> {
     inputs: usize,
-    starts: Vec<u32>,
-    contributors: Vec<u32>,
-    weights: Vec<S>,
+    starts: Kept<u32>,
+    contributors: Kept<u32>,
+    weights: Kept<S>,
     bias: Option<Bias<S>>,
-    dropped: Vec<u32>,
+    dropped: Kept<u32>,
 }
 
 /// Row i of `B` is row `index[i]` of the table.
 #[derive(Clone, Debug, PartialEq)]
-struct Bias<S> {
-    index: Vec<u32>,
-    table: Array2<S>,
+struct Bias<S: Scalar> {
+    index: Kept<u32>,
+    table: Matrix<S>,
 }
 
 /// Why a history was refused.
@@ -77,7 +81,7 @@ impl<S: Scalar> MergeHistory<S> {
         inputs: usize,
         rows: impl IntoIterator<Item = impl IntoIterator<Item = (u32, S)>>,
     ) -> Result<Self, HistoryError> {
-        let (mut starts, mut contributors, mut weights) = (vec![0], Vec::new(), Vec::new());
+        let (mut starts, mut contributors, mut weights) = (Kept::from(vec![0]), Kept::new(), Kept::new());
         for (output, row) in rows.into_iter().enumerate() {
             for (contributor, weight) in row {
                 if contributor as usize >= inputs {
@@ -97,29 +101,29 @@ impl<S: Scalar> MergeHistory<S> {
         let outputs = inputs as u32 * k;
         let contributors = (0..outputs).map(|output| output / k).collect();
         let index = (0..outputs).map(|output| output % k).collect();
-        let weights = vec![S::one(); outputs as usize];
-        let bias = Bias { index, table: slots.clone() };
+        let weights = Kept::filled(outputs as usize, S::one());
+        let bias = Bias { index, table: Matrix::of(slots.view()) };
         Self::from_parts(inputs, (0..=outputs).collect(), contributors, weights, Some(bias))
     }
 
     /// `starts` has one number more than there are rows and indexes `contributors` and `weights`.
     pub(super) fn from_compressed_rows(
         inputs: usize,
-        starts: Vec<u32>,
-        contributors: Vec<u32>,
-        weights: Vec<S>,
+        starts: Kept<u32>,
+        contributors: Kept<u32>,
+        weights: Kept<S>,
     ) -> Self {
         Self::from_parts(inputs, starts, contributors, weights, None)
     }
 
     fn from_parts(
         inputs: usize,
-        starts: Vec<u32>,
-        contributors: Vec<u32>,
-        weights: Vec<S>,
+        starts: Kept<u32>,
+        contributors: Kept<u32>,
+        weights: Kept<S>,
         bias: Option<Bias<S>>,
     ) -> Self {
-        let mut seen = vec![false; inputs];
+        let mut seen = Kept::<bool>::zeros(inputs);
         for &contributor in &contributors {
             seen[contributor as usize] = true;
         }
@@ -173,15 +177,19 @@ impl<S: Scalar> MergeHistory<S> {
     ///
     /// # Panics
     /// If `h` has other than n rows.
-    pub fn forward(&self, h: ArrayView2<'_, S>) -> Array2<S> {
+    pub fn forward(&self, h: &Matrix<S>) -> Matrix<S> {
         assert_eq!(h.nrows(), self.inputs, "a history maps as many rows as it has inputs");
-        let mut out = Array2::zeros((self.outputs(), h.ncols()));
-        for (i, mut row) in out.rows_mut().into_iter().enumerate() {
-            for (j, weight) in self.contributors(i) {
-                row.scaled_add(weight, &h.row(j as usize));
-            }
-            if let Some(Bias { index, table }) = &self.bias {
-                row += &table.row(index[i] as usize);
+        let d = h.ncols();
+        let mut out = Matrix::unset((self.outputs(), d));
+        crate::wide! {
+            for (i, row) in row_slices_mut(&mut out).enumerate() {
+                match &self.bias {
+                    Some(Bias { index, table }) => row.copy_from_slice(&table.values()[index[i] as usize * d..][..d]),
+                    None => row.fill(S::zero()),
+                }
+                for e in self.row(i) {
+                    add_scaled(row, self.weights[e], &h.values()[self.contributors[e] as usize * d..][..d]);
+                }
             }
         }
         out
@@ -191,12 +199,16 @@ impl<S: Scalar> MergeHistory<S> {
     ///
     /// # Panics
     /// If `dout` has other than m rows.
-    pub fn backward(&self, dout: ArrayView2<'_, S>) -> Array2<S> {
+    pub fn backward(&self, dout: &Matrix<S>) -> Matrix<S> {
         assert_eq!(dout.nrows(), self.outputs(), "a history returns as many rows as it has outputs");
-        let mut dh = Array2::zeros((self.inputs, dout.ncols()));
-        for (i, row) in dout.rows().into_iter().enumerate() {
-            for (j, weight) in self.contributors(i) {
-                dh.row_mut(j as usize).scaled_add(weight, &row);
+        let d = dout.ncols();
+        let mut dh = Matrix::zeros((self.inputs, d));
+        let values = dh.values_mut();
+        crate::wide! {
+            for (i, row) in row_slices(dout).enumerate() {
+                for e in self.row(i) {
+                    add_scaled(&mut values[self.contributors[e] as usize * d..][..d], self.weights[e], row);
+                }
             }
         }
         dh
@@ -206,7 +218,7 @@ impl<S: Scalar> MergeHistory<S> {
     ///
     /// # Panics
     /// If there are other than n.
-    pub fn forward_values(&self, values: &[S]) -> Vec<S> {
+    pub fn forward_values(&self, values: &[S]) -> Kept<S> {
         assert_eq!(values.len(), self.inputs, "a history maps as many numbers as it has inputs");
         let of_row = |i| self.contributors(i).fold(S::zero(), |sum, (j, weight)| sum + weight * values[j as usize]);
         (0..self.outputs()).map(of_row).collect()
@@ -216,9 +228,9 @@ impl<S: Scalar> MergeHistory<S> {
     ///
     /// # Panics
     /// If there are other than m.
-    pub fn backward_values(&self, dvalues: &[S]) -> Vec<S> {
+    pub fn backward_values(&self, dvalues: &[S]) -> Kept<S> {
         assert_eq!(dvalues.len(), self.outputs(), "a history returns as many numbers as it has outputs");
-        let mut d = vec![S::zero(); self.inputs];
+        let mut d = Kept::zeros(self.inputs);
         for (i, &dvalue) in dvalues.iter().enumerate() {
             self.contributors(i).for_each(|(j, weight)| d[j as usize] += weight * dvalue);
         }
@@ -226,20 +238,26 @@ impl<S: Scalar> MergeHistory<S> {
     }
 
     /// `dM_ij = <dout_i, h_j>` for each stored entry, in row order: the gradient of the weights.
-    pub fn weight_gradient(&self, dout: ArrayView2<'_, S>, h: ArrayView2<'_, S>) -> Vec<S> {
-        let mut dweights = Vec::with_capacity(self.entries());
-        for (i, row) in dout.rows().into_iter().enumerate() {
-            dweights.extend(self.contributors[self.row(i)].iter().map(|&j| row.dot(&h.row(j as usize))));
+    pub fn weight_gradient(&self, dout: &Matrix<S>, h: &Matrix<S>) -> Kept<S> {
+        let (mut dweights, d) = (Kept::with_capacity(self.entries()), h.ncols());
+        crate::wide! {
+            for (i, row) in row_slices(dout).enumerate() {
+                for &j in &self.contributors[self.row(i)] {
+                    dweights.push(dot(row, &h.values()[j as usize * d..][..d]));
+                }
+            }
         }
         dweights
     }
 
     /// Adds the gradient of the table of `B` (the slot vectors) into `dtable`.
-    pub fn add_bias_gradient(&self, dout: ArrayView2<'_, S>, dtable: &mut Array2<S>) {
+    pub fn add_bias_gradient(&self, dout: &Matrix<S>, dtable: &mut Array2<S>) {
         if let Some(Bias { index, .. }) = &self.bias {
-            for (row, &k) in dout.rows().into_iter().zip(index) {
-                let mut sum = dtable.row_mut(k as usize);
-                sum += &row;
+            let (d, sums) = (dout.ncols(), dtable.as_slice_mut().expect("a parameter is stored in row-major order"));
+            crate::wide! {
+                for (row, &k) in row_slices(dout).zip(index) {
+                    add_scaled(&mut sums[k as usize * d..][..d], S::one(), row);
+                }
             }
         }
     }
@@ -256,13 +274,13 @@ impl<S: Scalar> MergeHistory<S> {
         let width = self.bias.as_ref().or(later.bias.as_ref()).map(|bias| bias.table.ncols());
         both.bias = width.map(|width| {
             // `later.forward` of the rows of B1 is M2 B1 + B2.
-            let rows = self.bias.as_ref().map_or_else(
-                || Array2::zeros((self.outputs(), width)),
-                |Bias { index, table }| {
-                    table.select(ndarray::Axis(0), &index.iter().map(|&i| i as usize).collect::<Vec<_>>())
-                },
-            );
-            Bias { index: (0..later.outputs() as u32).collect(), table: later.forward(rows.view()) }
+            let mut rows = Matrix::zeros((self.outputs(), width));
+            if let Some(Bias { index, table }) = &self.bias {
+                for (row, &k) in row_slices_mut(&mut rows).zip(index) {
+                    row.copy_from_slice(&table.values()[k as usize * width..][..width]);
+                }
+            }
+            Bias { index: (0..later.outputs() as u32).collect(), table: later.forward(&rows) }
         });
         Ok(both)
     }
@@ -274,10 +292,12 @@ impl<S: Scalar> MergeHistory<S> {
 
     /// `M2 M1`: [`then`](Self::then) without vectors, for whoever asks for contributors alone. The two are adjacent.
     pub(crate) fn compose(&self, later: &Self) -> Self {
-        let (mut starts, mut contributors, mut weights) = (vec![0u32], Vec::new(), Vec::new());
+        let mut starts = Kept::with_capacity(later.outputs() + 1);
+        starts.push(0u32);
+        let (mut contributors, mut weights) = (Kept::new(), Kept::new());
         // A dense accumulator with a list of the touched columns: the row-wise product of Gustavson (1978).
-        let (mut sum, mut touched) = (vec![S::zero(); self.inputs], Vec::new());
-        let mut present = vec![false; self.inputs];
+        let (mut sum, mut touched) = (Kept::<S>::zeros(self.inputs), Kept::<u32>::new());
+        let mut present = Kept::<bool>::zeros(self.inputs);
         for output in 0..later.outputs() {
             for (middle, outer) in later.contributors(output) {
                 for (input, inner) in self.contributors(middle as usize) {
@@ -303,7 +323,7 @@ impl<S: Scalar> MergeHistory<S> {
     #[must_use]
     pub fn mistaken_for_identity(&self) -> Self {
         let rows = (0..self.outputs()).map(|i| (i < self.inputs).then_some((i as u32, S::one())));
-        let (mut starts, mut contributors, mut weights) = (vec![0], Vec::new(), Vec::new());
+        let (mut starts, mut contributors, mut weights) = (Kept::from(vec![0]), Kept::new(), Kept::new());
         for row in rows {
             if let Some((contributor, weight)) = row {
                 contributors.push(contributor);

@@ -1,11 +1,11 @@
 //! Which label a candidate carries if it stays.
 
+use crate::kept::Matrix;
 use crate::layers::{Linear, ShapeError, row_slices, row_slices_mut};
 use crate::param_tree;
 use crate::random::Stream;
 use crate::scalar::Scalar;
 use crate::vector;
-use ndarray::Array2;
 
 /// `log softmax(x U + u)` over the symbols seen in training targets and, last, `Copy`: the label of the node itself.
 ///
@@ -20,8 +20,8 @@ param_tree!(LabelHead { linear });
 
 /// What [`LabelHead::backward`] needs.
 #[derive(Clone, Debug)]
-pub struct HeadCache<S> {
-    input: Array2<S>,
+pub struct HeadCache<S: Scalar> {
+    input: Matrix<S>,
 }
 
 impl<S: Scalar> LabelHead<S> {
@@ -36,9 +36,9 @@ impl<S: Scalar> LabelHead<S> {
     /// [`ShapeError`] if `x` has other than d columns.
     pub fn forward(
         &self,
-        x: Array2<S>,
+        x: Matrix<S>,
         can_copy: impl Fn(usize) -> bool,
-    ) -> Result<(Array2<S>, HeadCache<S>), ShapeError> {
+    ) -> Result<(Matrix<S>, HeadCache<S>), ShapeError> {
         let mut log_label = self.linear.forward(x.view())?;
         let copy = log_label.ncols() - 1;
         for (i, row) in row_slices_mut(&mut log_label).enumerate() {
@@ -63,10 +63,10 @@ impl<S: Scalar> LabelHead<S> {
     pub fn backward(
         &self,
         cache: HeadCache<S>,
-        log_label: &Array2<S>,
-        mut dlog_label: Array2<S>,
+        log_label: &Matrix<S>,
+        mut dlog_label: Matrix<S>,
         grad: &mut Self,
-    ) -> Array2<S> {
+    ) -> Matrix<S> {
         crate::wide! {
             for (row, log_row) in row_slices_mut(&mut dlog_label).zip(row_slices(log_label)) {
                 let sum = vector::sum(row);

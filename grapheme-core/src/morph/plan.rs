@@ -1,6 +1,7 @@
 //! The discrete half of a morph.
 
 use super::Gates;
+use crate::kept::{Keep, Kept};
 use crate::random::Stream;
 use crate::scalar::Scalar;
 use rand::RngExt;
@@ -9,8 +10,10 @@ use rand::RngExt;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Plan {
     /// One choice a candidate.
-    pub stays: Vec<bool>,
+    pub stays: Kept<bool>,
 }
+
+impl Keep for Plan {}
 
 impl Plan {
     /// The most probable choice of each gate: a candidate merges where g > 1/2.

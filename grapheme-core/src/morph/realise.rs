@@ -2,16 +2,16 @@
 
 use super::{Gates, GatesGradient, MergeHistory, NO_TARGET, Plan};
 use crate::graph::{Edge, Topology, TopologyError};
+use crate::kept::{Kept, Matrix};
 use crate::scalar::Scalar;
-use ndarray::ArrayView2;
 
 /// What became of the candidates under a plan.
 #[derive(Clone, Debug)]
-pub struct Realised<S> {
+pub struct Realised<S: Scalar> {
     /// The candidate behind each output node, in increasing order.
-    pub kept: Vec<u32>,
+    pub kept: Kept<u32>,
     /// The output node that each candidate is part of, or [`DROPPED`].
-    pub owner: Vec<u32>,
+    pub owner: Kept<u32>,
     /// Which candidates made each output node. Weights are proportional to 1 for the kept candidate and g for each that
     /// merges into it, and sum to 1.
     pub history: MergeHistory<S>,
@@ -44,8 +44,8 @@ pub fn realise<S: Scalar>(
 ) -> Result<Realised<S>, TopologyError> {
     let candidates = topology.nodes() * slots;
     assert!([plan.stays.len(), gates.log_merge.len(), targets.len()] == [candidates; 3], "one choice a candidate");
-    let (mut kept, mut owner) = (Vec::new(), vec![DROPPED; candidates]);
-    let mut lengths = Vec::with_capacity(topology.graphs());
+    let (mut kept, mut owner) = (Kept::with_capacity(candidates), Kept::filled(candidates, DROPPED));
+    let mut lengths = Kept::<usize>::with_capacity(topology.graphs());
     for graph in 0..topology.graphs() {
         let nodes = topology.range(graph);
         let (first, last) = (nodes.start * slots, nodes.end * slots);
@@ -66,25 +66,25 @@ pub fn realise<S: Scalar>(
     }
     let history = record(&kept, &owner, gates);
     let (edges, contracted) = contract(topology, &owner, slots);
-    let topology = Topology::new(lengths, topology.is_chain(), contracted)?;
+    let topology = Topology::new(lengths.iter().copied(), topology.is_chain(), contracted)?;
     Ok(Realised { kept, owner, history, topology, edges })
 }
 
 /// The rows of the merge history, by a counting sort over owners.
 fn record<S: Scalar>(kept: &[u32], owner: &[u32], gates: &Gates<S>) -> MergeHistory<S> {
-    let mut starts = vec![0u32; kept.len() + 1];
+    let mut starts = Kept::<u32>::zeros(kept.len() + 1);
     owner.iter().filter(|&&o| o != DROPPED).for_each(|&o| starts[o as usize + 1] += 1);
     for i in 0..kept.len() {
         starts[i + 1] += starts[i];
     }
     let entries = starts[kept.len()] as usize;
-    let (mut contributors, mut weights) = (vec![0u32; entries], vec![S::zero(); entries]);
+    let (mut contributors, mut weights) = (Kept::unset(entries), Kept::unset(entries));
     let mut next = starts.clone();
     for (c, &o) in owner.iter().enumerate().filter(|&(_, &o)| o != DROPPED) {
         let entry = next[o as usize] as usize;
         next[o as usize] += 1;
         contributors[entry] = c as u32;
-        weights[entry] = if kept[o as usize] == c as u32 { S::one() } else { gates.log_merge[c].exp() };
+        weights[entry] = if kept[o as usize] == c as u32 { S::one() } else { gates.log_merge[c].quick_exp() };
     }
     for row in starts.windows(2) {
         let row = &mut weights[row[0] as usize..row[1] as usize];
@@ -109,14 +109,15 @@ fn contract<S: Scalar>(topology: &Topology, owner: &[u32], slots: usize) -> (Mer
         .collect();
     let key = |edge: &Edge| (edge.target, edge.source, edge.kind);
     moved.sort_by_key(|(edge, _)| key(edge));
-    let (mut edges, mut starts): (Vec<Edge>, Vec<u32>) = (Vec::new(), vec![0]);
+    let (mut edges, mut starts) = (Vec::new(), Kept::<u32>::filled(1, 0));
     let places = moved.iter().map(|&(_, place)| place).collect();
     for bundle in moved.chunk_by(|(a, _), (b, _)| key(a) == key(b)) {
         let weight = bundle.iter().map(|(edge, _)| edge.weight).sum();
         edges.push(Edge { weight, ..bundle[0].0 });
-        starts.push(starts[starts.len() - 1] + bundle.len() as u32);
+        let start = starts[starts.len() - 1];
+        starts.push(start + bundle.len() as u32);
     }
-    (MergeHistory::from_compressed_rows(known.len(), starts, places, vec![S::one(); moved.len()]), edges)
+    (MergeHistory::from_compressed_rows(known.len(), starts, places, Kept::filled(moved.len(), S::one())), edges)
 }
 
 impl<S: Scalar> Realised<S> {
@@ -125,7 +126,7 @@ impl<S: Scalar> Realised<S> {
     ///
     /// A weight is `w_j / sum of w` over its row with `w_j = g_j` for what merges, so
     /// `d ln g_j += g_j (dM_j - sum of M_k dM_k) / sum of w`.
-    pub fn add_gate_gradient(&self, dout: ArrayView2<'_, S>, h: ArrayView2<'_, S>, dgates: &mut GatesGradient<S>) {
+    pub fn add_gate_gradient(&self, dout: &Matrix<S>, h: &Matrix<S>, dgates: &mut GatesGradient<S>) {
         let dweights = self.history.weight_gradient(dout, h);
         let (weights, contributors) = (self.history.weights(), self.history.contributor_indices());
         for (i, &kept) in self.kept.iter().enumerate() {

@@ -2,11 +2,13 @@
 
 use super::{Gate, GateCache, Gates, GatesGradient, MergeHistory, merge_targets};
 use crate::graph::Topology;
+use crate::kept::{Kept, Matrix};
 use crate::layers::{LayerNorm, Linear, NormCache, ShapeError, gelu, row_slices, row_slices_mut};
 use crate::param_tree;
 use crate::random::Stream;
 use crate::scalar::Scalar;
-use ndarray::{Array2, ArrayView2, s};
+use crate::vector::add_scaled;
+use ndarray::{Array2, s};
 
 /// The first half of a morph: each node splits into K candidates, and each candidate gets a gate.
 ///
@@ -28,22 +30,22 @@ param_tree!(Morph { norm, slots, read, gate });
 
 /// What [`Morph::backward`] needs, and what a closing reads.
 #[derive(Clone, Debug)]
-pub struct MorphCache<S> {
+pub struct MorphCache<S: Scalar> {
     norm: NormCache<S>,
     /// The split, from nodes to candidates.
     pub split: MergeHistory<S>,
-    affine: Array2<S>,
-    read: Vec<Array2<S>>,
+    affine: Matrix<S>,
+    read: Kept<Matrix<S>>,
     /// Features of the candidates, nK x d.
-    pub candidates: Array2<S>,
+    pub candidates: Matrix<S>,
     /// What each candidate would merge into.
-    pub targets: Vec<u32>,
+    pub targets: Kept<u32>,
     /// The gates of the candidates.
     pub gates: Gates<S>,
     gate: GateCache<S>,
 }
 
-impl<S> MorphCache<S> {
+impl<S: Scalar> MorphCache<S> {
     /// Candidates a node, K.
     pub fn slots(&self) -> usize {
         self.read.len()
@@ -65,26 +67,29 @@ impl<S: Scalar> Morph<S> {
     ///
     /// # Errors
     /// [`ShapeError`] if `x` has other than n rows of d columns.
-    pub fn forward(&self, x: Array2<S>, topology: &Topology) -> Result<MorphCache<S>, ShapeError> {
+    pub fn forward(&self, x: Matrix<S>, topology: &Topology) -> Result<MorphCache<S>, ShapeError> {
         ShapeError::check("morph", &x, [topology.nodes(), self.norm.gain.len()])?;
-        let (h, norm) = self.norm.forward(&x)?;
-        let split = MergeHistory::split(h.nrows(), &self.slots);
-        let affine = split.forward(h.view());
-        let mut candidates = affine.clone();
-        let mut read = Vec::with_capacity(self.read.len());
+        let norm = self.norm.forward(&x)?;
+        let split = MergeHistory::split(x.nrows(), &self.slots);
+        let affine = split.forward(&self.norm.output(&norm));
+        let mut candidates = Matrix::unset(affine.dim());
+        let mut read = Kept::with_capacity(self.read.len());
         for (k, linear) in self.read.iter().enumerate() {
             // An earlier morph may have left no node at all, and then slots have no first row.
             let slot = s![k.min(affine.nrows())..;self.read.len(), ..];
             let input = linear.forward(affine.slice(slot))?;
             crate::wide! {
-                for (c, v) in row_slices_mut(&mut candidates).skip(k).step_by(self.read.len()).zip(row_slices(&input)) {
-                    c.iter_mut().zip(v).for_each(|(c, &v)| *c += gelu(v).0);
+                let rows = row_slices_mut(&mut candidates).zip(row_slices(&affine)).skip(k).step_by(self.read.len());
+                for ((c, a), v) in rows.zip(row_slices(&input)) {
+                    for ((c, &a), &v) in c.iter_mut().zip(a).zip(v) {
+                        *c = a + gelu(v).0;
+                    }
                 }
             }
             read.push(input);
         }
         let targets = merge_targets(topology, self.read.len());
-        let (gates, gate) = self.gate.forward(candidates.view(), &targets)?;
+        let (gates, gate) = self.gate.forward(&candidates, &targets)?;
         Ok(MorphCache { norm, split, affine, read, candidates, targets, gates, gate })
     }
 
@@ -92,26 +97,32 @@ impl<S: Scalar> Morph<S> {
     pub fn backward(
         &self,
         cache: MorphCache<S>,
-        dcandidates: ArrayView2<'_, S>,
+        mut dcandidates: Matrix<S>,
         dgates: &GatesGradient<S>,
         grad: &mut Self,
-    ) -> Array2<S> {
-        let MorphCache { norm, split, affine, read, candidates, targets, gates, gate } = cache;
-        let mut dc = self.gate.backward(candidates.view(), &targets, &gates, gate, dgates, &mut grad.gate);
-        dc += &dcandidates;
-        let mut daffine = dc.clone();
-        for (k, mut input) in read.into_iter().enumerate() {
+    ) -> Matrix<S> {
+        let MorphCache { norm, split, affine, mut read, candidates, targets, gates, gate } = cache;
+        self.gate.backward((&candidates, &targets), &gates, gate, dgates, &mut dcandidates, &mut grad.gate);
+        // From candidates to the affine rows, slot by slot and in place.
+        let mut daffine = dcandidates;
+        for (k, input) in read.iter_mut().enumerate() {
             let slot = s![k.min(affine.nrows())..;self.read.len(), ..];
             crate::wide! {
-                for (v, d) in row_slices_mut(&mut input).zip(row_slices(&dc).skip(k).step_by(self.read.len())) {
-                    v.iter_mut().zip(d).for_each(|(v, &d)| *v = d * gelu(*v).1);
+                for (v, d) in row_slices_mut(input).zip(row_slices(&daffine).skip(k).step_by(self.read.len())) {
+                    for (v, &d) in v.iter_mut().zip(d) {
+                        *v = d * gelu(*v).1;
+                    }
                 }
             }
             let through = self.read[k].backward(affine.slice(slot), input.view(), &mut grad.read[k]);
-            let mut rows = daffine.slice_mut(slot);
-            rows += &through;
+            crate::wide! {
+                let rows = row_slices_mut(&mut daffine).skip(k).step_by(self.read.len());
+                for (d, through) in rows.zip(row_slices(&through)) {
+                    add_scaled(d, S::one(), through);
+                }
+            }
         }
-        split.add_bias_gradient(daffine.view(), &mut grad.slots);
-        self.norm.backward(&norm, split.backward(daffine.view()), &mut grad.norm)
+        split.add_bias_gradient(&daffine, &mut grad.slots);
+        self.norm.backward(&norm, split.backward(&daffine), None, &mut grad.norm)
     }
 }

@@ -3,21 +3,21 @@
 use super::forward::{StageTrace, pass_after};
 use super::{Closed, GraphTransformNet, MorphedGraph, Opened, Trace};
 use crate::graph::Topology;
+use crate::kept::{Kept, Matrix};
 use crate::layers::Pass;
 use crate::medium::{Boundary, GradientMedium};
 use crate::morph::GatesGradient;
 use crate::scalar::Scalar;
-use ndarray::Array2;
 
 /// The gradient of a loss with respect to what it read of a [`MorphedGraph`].
 #[derive(Clone, Debug)]
-pub struct Upstream<S> {
+pub struct Upstream<S: Scalar> {
     /// Gradient of the gates, for every candidate of the last morph.
     pub gates: GatesGradient<S>,
     /// Gradient of the log probabilities of the labels: output nodes x outcomes.
-    pub log_label: Array2<S>,
+    pub log_label: Matrix<S>,
     /// Gradient of the weights of the explicit edges, by place, where they are learned.
-    pub edge_weights: Option<Vec<S>>,
+    pub edge_weights: Option<Kept<S>>,
     /// Graphs of which too little was left for what they should become, so that the loss has no gradient. What morphs before
     /// the last merged of them is pulled apart: as if the loss were `-ln (1 - g)`, summed over those candidates.
     pub unreachable: Vec<usize>,
@@ -25,13 +25,13 @@ pub struct Upstream<S> {
 
 /// The gradient at the last morph, where all closings of a batch meet.
 #[derive(Clone, Debug)]
-pub struct Seam<S> {
+pub struct Seam<S: Scalar> {
     /// Gradient of the features of the candidates: candidates x d.
-    pub candidates: Array2<S>,
+    pub candidates: Matrix<S>,
     /// Gradient of the gates.
     pub gates: GatesGradient<S>,
     /// Gradient of the weights of the explicit edges that the morph reads, by place; none where they are not learned.
-    pub edge_weights: Vec<S>,
+    pub edge_weights: Kept<S>,
     /// See [`Upstream::unreachable`].
     pub unreachable: Vec<usize>,
 }
@@ -39,9 +39,9 @@ pub struct Seam<S> {
 impl<S: Scalar> Seam<S> {
     /// No gradient.
     pub fn zeros(opened: &Opened<'_, S>) -> Self {
-        let candidates = Array2::zeros(opened.candidates().dim());
+        let candidates = Matrix::zeros(opened.candidates().dim());
         let gates = GatesGradient::zeros(candidates.nrows());
-        let edge_weights = vec![S::zero(); opened.learned_edges()];
+        let edge_weights = Kept::zeros(opened.learned_edges());
         Self { candidates, gates, edge_weights, unreachable: Vec::new() }
     }
 
@@ -60,8 +60,8 @@ impl<S: Scalar> Upstream<S> {
     /// No gradient.
     pub fn zeros(morphed: &MorphedGraph<S>) -> Self {
         let gates = GatesGradient::zeros(morphed.gates.log_stay.len());
-        let edge_weights = morphed.edge_weights.as_ref().map(|weights| vec![S::zero(); weights.len()]);
-        let log_label = Array2::zeros(morphed.log_label.dim());
+        let edge_weights = morphed.edge_weights.as_ref().map(|weights| Kept::zeros(weights.len()));
+        let log_label = Matrix::zeros(morphed.log_label.dim());
         Self { gates, log_label, edge_weights, unreachable: Vec::new() }
     }
 
@@ -94,7 +94,7 @@ impl<S: Scalar> GraphTransformNet<S> {
         medium: &M,
         record: &mut M::Trace,
         grad: &mut Self,
-    ) -> Array2<S> {
+    ) -> Matrix<S> {
         let Trace { opened, closed } = trace;
         let seam = self.close_backward(&opened, (morphed, closed), upstream, medium, record, grad);
         self.open_backward(opened, seam, medium, record, grad)
@@ -115,10 +115,10 @@ impl<S: Scalar> GraphTransformNet<S> {
         let mut dx = self.head.backward(head, &morphed.log_label, upstream.log_label, &mut grad.head);
         medium.cross(Boundary { index: self.layers() - 2 }, &morphed.topology, &mut dx, record);
         let mut gates = upstream.gates;
-        let mut edge_weights = vec![S::zero(); opened.learned_edges()];
+        let mut edge_weights = Kept::zeros(opened.learned_edges());
         if let Some((_, realised)) = &realised {
-            realised.add_gate_gradient(dx.view(), opened.candidates().view(), &mut gates);
-            dx = realised.history.backward(dx.view());
+            realised.add_gate_gradient(&dx, opened.candidates(), &mut gates);
+            dx = realised.history.backward(&dx);
             if let Some(dweights) = upstream.edge_weights {
                 edge_weights = realised.edges.backward_values(&dweights);
             }
@@ -135,24 +135,25 @@ impl<S: Scalar> GraphTransformNet<S> {
         medium: &M,
         record: &mut M::Trace,
         grad: &mut Self,
-    ) -> Array2<S> {
-        let Opened { batch, dropout, stages, .. } = opened;
+    ) -> Matrix<S> {
+        let Opened { batch, dropout, mut stages, .. } = opened;
         let mut boundaries = (0..self.layers() - 2).rev().map(|index| Boundary { index });
-        let mut cross = |topology: &Topology, gradient: &mut Array2<S>| {
+        let mut cross = |topology: &Topology, gradient: &mut Matrix<S>| {
             let boundary = boundaries.next().expect("one boundary a layer below the last morph");
             medium.cross(boundary, topology, gradient, record);
         };
         let Seam { candidates: mut dx, gates, edge_weights: mut dweights, unreachable } = seam;
         let mut gates = Some(gates);
-        for ((stage, trace), grad) in self.stages.iter().zip(stages).zip(&mut grad.stages).rev() {
+        for (stage, grad) in self.stages.iter().zip(&mut grad.stages).rev() {
+            let Some(trace) = stages.pop() else { break };
             let StageTrace { wiring, mut rounds, morph, realised } = trace;
             // The loss reads the gates of the last morph alone.
             let mut dgates = gates.take().unwrap_or_else(|| GatesGradient::zeros(morph.targets.len()));
             // The last morph is not realised here, and its boundary is crossed already.
             if let Some((plan, realised)) = &realised {
                 cross(&realised.topology, &mut dx);
-                realised.add_gate_gradient(dx.view(), morph.candidates.view(), &mut dgates);
-                dx = realised.history.backward(dx.view());
+                realised.add_gate_gradient(&dx, &morph.candidates, &mut dgates);
+                dx = realised.history.backward(&dx);
                 let pass = pass_after(wiring.as_ref(), &rounds, batch, dropout);
                 // Where edges are not learned before a morph they are not after it.
                 if pass.weights.is_some() {
@@ -164,7 +165,7 @@ impl<S: Scalar> GraphTransformNet<S> {
                     candidates.filter(|&c| !plan.stays[c]).for_each(|c| dgates.log_stay[c] -= S::one());
                 }
             }
-            dx = stage.morph.backward(morph, dx.view(), &dgates, &mut grad.morph);
+            dx = stage.morph.backward(morph, dx, &dgates, &mut grad.morph);
             for (round, grad) in stage.rounds.iter().zip(&mut grad.rounds).rev() {
                 cross(pass_after(wiring.as_ref(), &rounds, batch, dropout).topology, &mut dx);
                 let Some(cache) = rounds.pop() else { break };
@@ -174,7 +175,7 @@ impl<S: Scalar> GraphTransformNet<S> {
         }
         cross(batch.topology(), &mut dx);
         self.embedding_dropout.apply(&mut dx, Pass { dropout, ..Pass::over(batch.topology()) });
-        self.embedding.backward(batch, dx.view(), &mut grad.embedding);
+        self.embedding.backward(batch, &dx, &mut grad.embedding);
         dx
     }
 

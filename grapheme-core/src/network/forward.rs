@@ -2,13 +2,13 @@
 
 use super::{GraphTransformNet, Stage};
 use crate::graph::{GraphBatch, Topology, TopologyError};
+use crate::kept::{Keep, Kept, Matrix};
 use crate::layers::{DropoutKeys, Pass, RoundCache, ShapeError};
 use crate::medium::{Boundary, Detour};
 use crate::morph::{
     EdgeError, Gates, HeadCache, HistoryError, MergeHistory, MorphCache, Plan, Realised, Wiring, realise,
 };
 use crate::scalar::Scalar;
-use ndarray::Array2;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -70,28 +70,28 @@ pub enum ForwardError {
 
 /// A batch of graphs after the network: what a loss and a reader need.
 #[derive(Clone, Debug)]
-pub struct MorphedGraph<S> {
+pub struct MorphedGraph<S: Scalar> {
     /// How the last morph was closed.
     pub closing: Closing,
     /// The output nodes: those that stayed, or all candidates.
     pub topology: Topology,
     /// The weights of its explicit edges, by place, where a layer has learned them.
-    pub edge_weights: Option<Vec<S>>,
+    pub edge_weights: Option<Kept<S>>,
     /// For each output node, the node of the input batch that it descends from.
-    pub origin: Vec<u32>,
+    pub origin: Kept<u32>,
     /// For each output node, its candidate in the last morph.
-    pub kept: Vec<u32>,
+    pub kept: Kept<u32>,
     /// For each candidate of the last morph, the node of the input batch that it descends from.
-    pub candidate_origin: Vec<u32>,
+    pub candidate_origin: Kept<u32>,
     /// Of which nodes of the input batch each node was made that the last morph reads: the histories of all morphs before it,
     /// composed. `None` where it is the only morph, which reads the nodes of the batch.
     pub made_of: Option<Arc<MergeHistory<S>>>,
     /// Where the candidates of each graph begin, and at last their number.
-    pub candidate_offsets: Vec<u32>,
+    pub candidate_offsets: Kept<u32>,
     /// The gates of the candidates of the last morph.
     pub gates: Gates<S>,
     /// Log probabilities of the labels of each output node: output nodes x outcomes.
-    pub log_label: Array2<S>,
+    pub log_label: Matrix<S>,
 }
 
 /// What a backward pass needs to know about the forward pass, the merge histories included.
@@ -105,16 +105,16 @@ pub struct Opened<'a, S: Scalar> {
     pub(super) batch: &'a GraphBatch,
     pub(super) dropout: Option<&'a DropoutKeys>,
     /// The last one is not realised here.
-    pub(super) stages: Vec<StageTrace<S>>,
+    pub(super) stages: Kept<StageTrace<S>>,
     /// For each node that the last morph reads, the node of the batch that it descends from.
-    origin: Vec<u32>,
+    origin: Kept<u32>,
     /// For each of these, all nodes that it was made of; `None` where the last morph is the only one.
     made_of: Option<Arc<MergeHistory<S>>>,
     detour: Option<&'a dyn Detour<S>>,
 }
 
 /// How one closing was carried out.
-pub struct Closed<S> {
+pub struct Closed<S: Scalar> {
     pub(super) realised: Option<(Plan, Realised<S>)>,
     pub(super) head: HeadCache<S>,
 }
@@ -128,13 +128,15 @@ pub enum Choice<'a> {
     Taken(&'a Plan),
 }
 
-pub(super) struct StageTrace<S> {
+pub(super) struct StageTrace<S: Scalar> {
     /// What the first round reads; `None` for the shape of the batch.
     pub(super) wiring: Option<Wiring<S>>,
-    pub(super) rounds: Vec<RoundCache<S>>,
+    pub(super) rounds: Kept<RoundCache<S>>,
     pub(super) morph: MorphCache<S>,
     pub(super) realised: Option<(Plan, Realised<S>)>,
 }
+
+impl<S: Scalar> Keep for StageTrace<S> {}
 
 impl<S: Scalar> StageTrace<S> {
     /// How the rows are joined that leave the first so many rounds.
@@ -161,7 +163,7 @@ impl<S: Scalar> Opened<'_, S> {
     }
 
     /// The features of its candidates: candidates x d.
-    pub fn candidates(&self) -> &Array2<S> {
+    pub fn candidates(&self) -> &Matrix<S> {
         &self.last().morph.candidates
     }
 
@@ -263,7 +265,7 @@ impl<S: Scalar> GraphTransformNet<S> {
     /// [`ForwardError`] if features or plans do not fit the batch.
     pub fn forward_features<'a>(
         &self,
-        x: Array2<S>,
+        x: Matrix<S>,
         batch: &'a GraphBatch,
         options: ForwardOptions<'a>,
     ) -> Result<(MorphedGraph<S>, Trace<'a, S>), ForwardError> {
@@ -298,7 +300,7 @@ impl<S: Scalar> GraphTransformNet<S> {
     /// [`ForwardError`] if features or plans do not fit the batch.
     pub fn open_features<'a>(
         &self,
-        x: Array2<S>,
+        x: Matrix<S>,
         batch: &'a GraphBatch,
         options: ForwardOptions<'a>,
     ) -> Result<Opened<'a, S>, ForwardError> {
@@ -311,14 +313,14 @@ impl<S: Scalar> GraphTransformNet<S> {
     /// [`ForwardError`] if given plans do not fit the batch.
     pub fn open_through<'a>(
         &self,
-        mut x: Array2<S>,
+        mut x: Matrix<S>,
         batch: &'a GraphBatch,
         options: ForwardOptions<'a>,
         detour: Option<&'a dyn Detour<S>>,
     ) -> Result<Opened<'a, S>, ForwardError> {
         let dropout = options.dropout;
         let mut boundaries = (0..).map(|index| Boundary { index });
-        let mut cross = |topology: &Topology, x: &mut Array2<S>| {
+        let mut cross = |topology: &Topology, x: &mut Matrix<S>| {
             if let (Some(detour), Some(boundary)) = (detour, boundaries.next()) {
                 detour.pass(boundary, topology, x);
             }
@@ -327,9 +329,9 @@ impl<S: Scalar> GraphTransformNet<S> {
         let mut wiring: Option<Wiring<S>> = None;
         self.embedding_dropout.apply(&mut x, Pass { dropout, ..Pass::over(batch.topology()) });
         let mut choices = Choices { given: options.plans, taken: 0 };
-        let mut stages = Vec::with_capacity(self.stages.len());
+        let mut stages = Kept::with_capacity(self.stages.len());
         // The origins of the nodes that a stage reads.
-        let mut origin: Vec<u32> = (0..batch.nodes() as u32).collect();
+        let mut origin: Kept<u32> = (0..batch.nodes() as u32).collect();
         let mut made_of: Option<MergeHistory<S>> = None;
         loop {
             let stage = &self.stages[stages.len()];
@@ -343,7 +345,7 @@ impl<S: Scalar> GraphTransformNet<S> {
             let plan = choices.next().cloned().unwrap_or_else(|| Plan::most_probable(&trace.morph.gates));
             let pass = trace.pass(trace.rounds.len(), batch, dropout);
             let outcome = carry_out(&plan, &trace.morph.gates, &trace.morph, pass.topology, place)?;
-            x = outcome.history.forward(trace.morph.candidates.view());
+            x = outcome.history.forward(&trace.morph.candidates);
             let slots = trace.morph.slots() as u32;
             origin = outcome.kept.iter().map(|&c| origin[(c / slots) as usize]).collect();
             let weights = pass.weights.map(|weights| outcome.edges.forward_values(weights));
@@ -372,8 +374,8 @@ impl<S: Scalar> GraphTransformNet<S> {
         let (morph, pass, slots) = (&opened.last().morph, opened.pass(), opened.slots());
         let current = pass.topology;
         let node_origin = |candidate: u32| opened.origin[candidate as usize / slots];
-        let candidate_origin: Vec<u32> = (0..morph.targets.len() as u32).map(node_origin).collect();
-        let candidate_offsets: Vec<u32> = current.offsets().iter().map(|&o| o * slots as u32).collect();
+        let candidate_origin: Kept<u32> = (0..morph.targets.len() as u32).map(node_origin).collect();
+        let candidate_offsets: Kept<u32> = current.offsets().iter().map(|&o| o * slots as u32).collect();
         let mut edge_weights = None;
         let (realised, closing, topology, mut x, kept) = match choice {
             Choice::Open => {
@@ -384,12 +386,12 @@ impl<S: Scalar> GraphTransformNet<S> {
             Choice::Taken(plan) => {
                 let outcome = carry_out(plan, gates, morph, current, opened.plans().len())?;
                 edge_weights = pass.weights.map(|weights| outcome.edges.forward_values(weights));
-                let x = outcome.history.forward(morph.candidates.view());
+                let x = outcome.history.forward(&morph.candidates);
                 let (topology, kept) = (outcome.topology.clone(), outcome.kept.clone());
                 (Some((plan.clone(), outcome)), Closing::Realised, topology, x, kept)
             }
         };
-        let origin: Vec<u32> = kept.iter().map(|&c| candidate_origin[c as usize]).collect();
+        let origin: Kept<u32> = kept.iter().map(|&c| candidate_origin[c as usize]).collect();
         if let Some(detour) = opened.detour {
             detour.pass(Boundary { index: self.layers() - 2 }, &topology, &mut x);
         }
@@ -448,7 +450,7 @@ struct Choices<'a> {
 impl<'a> Choices<'a> {
     /// The next plan. `None` where none are given; where too few are, one that fits nothing.
     fn next(&mut self) -> Option<&'a Plan> {
-        static MISSING: Plan = Plan { stays: Vec::new() };
+        static MISSING: Plan = Plan { stays: Kept::new() };
         self.taken += 1;
         self.given.map(|given| given.get(self.taken - 1).unwrap_or(&MISSING))
     }
@@ -457,14 +459,14 @@ impl<'a> Choices<'a> {
 impl<S: Scalar> Stage<S> {
     fn forward(
         &self,
-        mut x: Array2<S>,
+        mut x: Matrix<S>,
         wiring: Option<Wiring<S>>,
         batch: &GraphBatch,
         dropout: Option<&DropoutKeys>,
         choices: &mut Choices<'_>,
-        cross: &mut impl FnMut(&Topology, &mut Array2<S>),
+        cross: &mut impl FnMut(&Topology, &mut Matrix<S>),
     ) -> Result<StageTrace<S>, ForwardError> {
-        let mut rounds: Vec<RoundCache<S>> = Vec::with_capacity(self.rounds.len());
+        let mut rounds: Kept<RoundCache<S>> = Kept::with_capacity(self.rounds.len());
         for round in &self.rounds {
             let pass = pass_after(wiring.as_ref(), &rounds, batch, dropout);
             let plan = if round.rewrites() { choices.next() } else { None };

@@ -2,10 +2,10 @@
 
 use super::{GraphTransformNet, MorphedGraph, Opened, Trace};
 use crate::graph::Topology;
+use crate::kept::{Kept, Matrix};
 use crate::layers::{Pass, Recurrence, Round, RoundCache};
 use crate::morph::GatesGradient;
 use crate::scalar::Scalar;
-use ndarray::Array2;
 
 impl<S: Scalar> GraphTransformNet<S> {
     /// The gradient of the input of layer `layer` (see [`layer_names`](Self::layer_names)) for the gradient `dy` of its
@@ -24,18 +24,18 @@ impl<S: Scalar> GraphTransformNet<S> {
         &self,
         (trace, morphed): (&Trace<'_, S>, &MorphedGraph<S>),
         layer: usize,
-        mut dy: Array2<S>,
+        mut dy: Matrix<S>,
         gates: Option<&GatesGradient<S>>,
-        dweights: &mut Vec<S>,
+        dweights: &mut Kept<S>,
         grad: &mut Self,
-    ) -> Array2<S> {
+    ) -> Matrix<S> {
         let Trace { opened: Opened { batch, dropout, stages, .. }, closed } = trace;
         let Some(mut below) = layer.checked_sub(1) else {
             self.embedding_dropout.apply(&mut dy, Pass { dropout: *dropout, ..Pass::over(batch.topology()) });
-            self.embedding.backward(batch, dy.view(), &mut grad.embedding);
+            self.embedding.backward(batch, &dy, &mut grad.embedding);
             return dy;
         };
-        for (s, ((stage, trace), grad)) in self.stages.iter().zip(stages).zip(&mut grad.stages).enumerate() {
+        for (s, ((stage, trace), grad)) in self.stages.iter().zip(stages.iter()).zip(&mut grad.stages).enumerate() {
             if below < stage.rounds.len() {
                 // Whoever begins in the middle brings no gradient for the weights of edges, but may find one.
                 let learned = trace.pass(below + 1, batch, *dropout).weights.map_or(0, <[S]>::len);
@@ -49,14 +49,14 @@ impl<S: Scalar> GraphTransformNet<S> {
                 let is_last = s + 1 == stages.len();
                 let realised = if is_last { &closed.realised } else { &trace.realised };
                 if let Some((_, realised)) = realised {
-                    realised.add_gate_gradient(dy.view(), trace.morph.candidates.view(), &mut dgates);
-                    dy = realised.history.backward(dy.view());
+                    realised.add_gate_gradient(&dy, &trace.morph.candidates, &mut dgates);
+                    dy = realised.history.backward(&dy);
                 }
                 let learned = trace.pass(below, batch, *dropout).weights.map_or(0, <[S]>::len);
                 let seen = realised.as_ref().filter(|_| learned > 0 && !dweights.is_empty());
-                *dweights = seen
-                    .map_or_else(|| vec![S::zero(); learned], |(_, realised)| realised.edges.backward_values(dweights));
-                return stage.morph.backward(trace.morph.clone(), dy.view(), &dgates, &mut grad.morph);
+                *dweights =
+                    seen.map_or_else(|| Kept::zeros(learned), |(_, realised)| realised.edges.backward_values(dweights));
+                return stage.morph.backward(trace.morph.clone(), dy, &dgates, &mut grad.morph);
             }
             below -= stage.rounds.len() + 1;
         }
@@ -70,7 +70,7 @@ impl<S: Scalar> GraphTransformNet<S> {
     pub fn recurrence<'a>(&'a self, trace: &'a Trace<'_, S>, layer: usize) -> Option<Recurrence<'a, S>> {
         let Opened { batch, dropout, stages, .. } = &trace.opened;
         let mut first = 1;
-        for (stage, trace) in self.stages.iter().zip(stages) {
+        for (stage, trace) in self.stages.iter().zip(stages.iter()) {
             let inside = layer.checked_sub(first)?;
             if let (Some(Round::Recurrent(round)), Some(RoundCache::Recurrent(cache))) =
                 (stage.rounds.get(inside), trace.rounds.get(inside))

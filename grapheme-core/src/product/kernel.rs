@@ -170,14 +170,14 @@ impl<'a, S: Scalar> From<&'a Factor<S>> for Right<'a, S> {
     }
 }
 
-/// `c = a b`, or `c += a b` if it `adds`; `c` is in row-major order, and all shapes fit.
-pub(super) fn multiply<S: Scalar>(c: &mut [S], adds: bool, a: ArrayView2<'_, S>, b: Right<'_, S>) {
+/// `c = a b`, or `c += a b` if it `adds`, and `bias` for each row, if there is one; `c` is in row-major order, and all shapes fit.
+pub(super) fn multiply<S: Scalar>(c: &mut [S], adds: bool, bias: Option<&[S]>, a: ArrayView2<'_, S>, b: Right<'_, S>) {
     let (shape, mut a_copy, mut b_copy) = ([a.nrows(), a.ncols(), b.dim().1], None, None);
     let b = match b {
         Right::Array(b) => Layout::Source(Source::of(b, &mut b_copy)),
         Right::Factor(factor) => Layout::Panels(factor.panels.values()),
     };
-    S::multiply(Multiply { c, adds, shape, a: Source::of(a, &mut a_copy), b });
+    S::multiply(Multiply { c, adds, bias, shape, a: Source::of(a, &mut a_copy), b });
 }
 
 /// A factor in memory.
@@ -254,20 +254,19 @@ fn pack<S: Scalar, V: Simd>(b: &Source<'_, S>, (depth, length): (usize, usize), 
         let (columns, stride) = (width.min(m - j), panel.len() / length);
         match *b {
             Source::Rows(b, _) => {
-                let (lanes, whole) = (S::lanes::<V>(), columns / S::lanes::<V>());
-                for (to, from) in panel.chunks_exact_mut(stride).zip(b[depth * m + j..].chunks(m)) {
-                    let (from, to) = (from.chunks_exact(lanes), to.chunks_exact_mut(lanes));
-                    // By registers, as a call for so few numbers would take longer than to copy them.
-                    for (to, from) in to.zip(from).take(whole) {
-                        S::registers_mut::<V>(to)[0] = S::registers::<V>(from)[0];
-                    }
-                }
+                let rows = b[depth * m + j..].chunks(m).take(length);
                 if columns < stride {
-                    let part = whole * lanes;
-                    for (to, from) in panel.chunks_exact_mut(stride).zip(b[depth * m + j..].chunks(m)) {
-                        let (numbers, zeros) = to[part..].split_at_mut(columns - part);
-                        numbers.copy_from_slice(&from[part..columns]);
-                        zeros.fill(S::zero());
+                    for (to, from) in panel.chunks_exact_mut(stride).zip(rows) {
+                        to[..columns].copy_from_slice(&from[..columns]);
+                        to[columns..].fill(S::zero());
+                    }
+                } else {
+                    // By registers, as a call for so few numbers would take longer than to copy them.
+                    match stride / S::lanes::<V>() {
+                        1 => copy_rows::<S, V, 1>(rows, panel),
+                        2 => copy_rows::<S, V, 2>(rows, panel),
+                        3 => copy_rows::<S, V, 3>(rows, panel),
+                        _ => copy_rows::<S, V, MOST_REGISTERS>(rows, panel),
                     }
                 }
             }
@@ -282,10 +281,19 @@ fn pack<S: Scalar, V: Simd>(b: &Source<'_, S>, (depth, length): (usize, usize), 
     }
 }
 
+/// The first C registers of each row, one row after the other.
+#[inline(always)]
+fn copy_rows<'a, S: Scalar, V: Simd, const C: usize>(rows: impl Iterator<Item = &'a [S]>, panel: &mut [S]) {
+    for (to, from) in S::registers_mut::<V>(panel).as_chunks_mut::<C>().0.iter_mut().zip(rows) {
+        *to = *S::registers::<V>(from).first_chunk().expect("as wide as a panel");
+    }
+}
+
 /// A product to be carried out.
 pub struct Multiply<'a, S> {
     c: &'a mut [S],
     adds: bool,
+    bias: Option<&'a [S]>,
     shape: [usize; 3],
     a: Source<'a, S>,
     b: Layout<'a, S>,
@@ -296,12 +304,17 @@ impl<S: Scalar> WithSimd for Multiply<'_, S> {
 
     #[inline(always)]
     fn with_simd<V: Simd>(self, simd: V) {
-        let Self { c, mut adds, shape: [n, k, m], a, b } = self;
+        let Self { c, mut adds, mut bias, shape: [n, k, m], a, b } = self;
         if n * m == 0 {
             return;
         }
-        if k == 0 && !adds {
-            c.fill(S::zero());
+        if k == 0 {
+            for row in c.chunks_exact_mut(m) {
+                if !adds {
+                    row.fill(S::zero());
+                }
+                row.iter_mut().zip(bias.unwrap_or_default()).for_each(|(c, &bias)| *c += bias);
+            }
         }
         let (lanes, tile) = (S::lanes::<V>(), tile_width::<S, V>());
         let padded = m.next_multiple_of(lanes);
@@ -335,7 +348,8 @@ impl<S: Scalar> WithSimd for Multiply<'_, S> {
                 for block in 0..blocks {
                     let height = least + usize::from(block < higher);
                     let c = &mut c[i * m + j..];
-                    let work = Tile { c, c_stride: m, width, adds, a, at: (i, depth), length, b, b_stride };
+                    let bias = bias.map(|bias| &bias[j..][..width]);
+                    let work = Tile { c, c_stride: m, width, adds, bias, a, at: (i, depth), length, b, b_stride };
                     if registers == 1 {
                         work.of_height::<V, 1>(simd, height);
                     } else if V::REGISTER_COUNT < MANY_REGISTERS || registers == 2 {
@@ -348,7 +362,7 @@ impl<S: Scalar> WithSimd for Multiply<'_, S> {
                     i += height;
                 }
             }
-            adds = true;
+            (adds, bias) = (true, None);
         }
     }
 }
@@ -360,6 +374,7 @@ struct Tile<'a, S> {
     c_stride: usize,
     width: usize,
     adds: bool,
+    bias: Option<&'a [S]>,
     a: Source<'a, S>,
     /// Where the left factor begins.
     at: (usize, usize),
@@ -407,18 +422,17 @@ impl<S: Scalar, const R: usize, const C: usize> WithSimd for Exact<'_, S, R, C> 
 
     #[inline(always)]
     fn with_simd<V: Simd>(self, simd: V) {
-        let Tile { c, c_stride, width, adds, a, at, length, b, b_stride } = self.0;
+        let Tile { c, c_stride, width, adds, bias, a, at, length, b, b_stride } = self.0;
         let lanes = S::lanes::<V>();
         let (i, depth) = at;
         let mut sums = match a {
             Source::Rows(a, a_stride) => {
-                let mut rows = a[i * a_stride + depth..].chunks(a_stride);
-                let mut next = || rows.next().map_or(&a[..0], |row| &row[..length]);
-                let mut rows = [next(); ROWS];
-                for row in rows.iter_mut().take(R).skip(1) {
-                    *row = next();
-                }
-                let rows = rows.map(|row| &row[..length]);
+                let mut start = i * a_stride + depth;
+                let mut next = |r: usize| {
+                    start += if 0 < r && r < R { a_stride } else { 0 };
+                    &a[start..][..length]
+                };
+                let rows = [next(0), next(1), next(2), next(3), next(4), next(5)];
                 let pick = |&k: &usize, r: usize| rows[r][k];
                 if b_stride == C * lanes {
                     sums::<S, V, R, C, _>(simd, 0..length, pick, S::registers::<V>(b).as_chunks::<C>().0.iter())
@@ -443,12 +457,19 @@ impl<S: Scalar, const R: usize, const C: usize> WithSimd for Exact<'_, S, R, C> 
             let c = &mut c[r * c_stride..][..width];
             if width == C * lanes {
                 let c = &mut S::registers_mut::<V>(c)[..C];
+                if let Some(bias) = bias {
+                    let bias = &S::registers::<V>(bias)[..C];
+                    for q in 0..C {
+                        row[q] = S::plus(simd, row[q], bias[q]);
+                    }
+                }
                 for q in 0..C {
                     c[q] = if adds { S::plus(simd, c[q], row[q]) } else { row[q] };
                 }
             } else {
                 let mut numbers = [S::zero(); MOST_REGISTERS * LANES];
                 S::registers_mut::<V>(&mut numbers)[..C].copy_from_slice(row);
+                numbers.iter_mut().zip(bias.unwrap_or_default()).for_each(|(sum, &bias)| *sum += bias);
                 for (c, &sum) in c.iter_mut().zip(&numbers) {
                     *c = if adds { *c + sum } else { sum };
                 }
@@ -497,7 +518,7 @@ mod tests {
                 let mut c = vec![f32::NAN; n * m];
                 let (a, b) = (a.as_slice().unwrap(), b.as_slice().unwrap());
                 let b = Layout::Source(Source::Rows(b, m));
-                run(Multiply { c: &mut c, adds: false, shape: [n, k, m], a: Source::Rows(a, k), b });
+                run(Multiply { c: &mut c, adds: false, bias: None, shape: [n, k, m], a: Source::Rows(a, k), b });
                 c
             };
             let best = on(&|work| Arch::new().dispatch(work));

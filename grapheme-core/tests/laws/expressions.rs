@@ -230,7 +230,7 @@ fn no_dropout() -> Dropout {
 }
 
 fn run<L: Layer<f64>>(layer: &L, batch: &GraphBatch) -> Array2<f64> {
-    layer.forward(features(batch.nodes()), Pass::over(batch.topology())).unwrap().0
+    layer.forward(features(batch.nodes()).into(), Pass::over(batch.topology())).unwrap().0.into()
 }
 
 /// Every edge of a batch, those implied by a chain included.
@@ -268,7 +268,7 @@ fn a_recurrent_round_sums_over_trees_and_diamonds_in_topological_order() {
             up[source].push((target, weight));
         }
         let x = features(n);
-        let h = round.norm.forward(&x).unwrap().0;
+        let h = round.norm.output(&round.norm.forward(&x).unwrap());
         let y = run(&round, &batch);
         for node in 0..n {
             let (f, b) = (state(&round.down, &h, &down, node).0, state(&round.up, &h, &up, node).0);
@@ -286,7 +286,7 @@ fn a_gated_round_reads_all_explicit_neighbours() {
     for batch in graphs() {
         let n = batch.nodes();
         let x = features(n);
-        let h = round.norm.forward(&x).unwrap().0;
+        let h = round.norm.output(&round.norm.forward(&x).unwrap());
         let mut z = Array2::<f64>::zeros((n, 3 * WIDTH));
         z.slice_mut(s![.., WIDTH..2 * WIDTH]).assign(&h);
         for (source, target, weight) in all_edges(&batch) {
@@ -311,7 +311,7 @@ fn the_order_of_operands_and_the_shape_are_seen_by_the_root() {
             f64::from(batch.codes()[i] % 97 + 7 * j as u32).sin()
         });
         let pass = Pass::over(batch.topology());
-        round.forward(x, pass).unwrap().0.row(1).to_owned()
+        round.forward(x.into(), pass).unwrap().0.row(1).to_owned()
     };
     let apart = |a: &str, b: &str| (root(a) - root(b)).mapv(f64::abs).sum();
     assert!(apart("(- 1 2)", "(- 2 1)") > 1e-3);
@@ -331,6 +331,6 @@ fn depth_does_not_blow_up_what_is_summed() {
         lstm.input.bias.slice_mut(s![WIDTH..2 * WIDTH]).fill(30.0);
     }
     let x = features(batch.nodes()).mapv(|x| x as f32);
-    let y = round.forward(x, Pass::over(batch.topology())).unwrap().0;
+    let y = round.forward(x.into(), Pass::over(batch.topology())).unwrap().0;
     assert!(y.iter().all(|y| y.is_finite() && y.abs() < 20.0));
 }

@@ -2,7 +2,7 @@
 
 use grapheme_core::graph::{Edge, EdgeKind, Topology};
 use grapheme_core::morph::{DROPPED, Gates, MergeHistory, Plan, Realised, merge_targets, realise};
-use grapheme_core::{Stream, graph};
+use grapheme_core::{Kept, Matrix, Stream, graph};
 use ndarray::Array2;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -16,8 +16,8 @@ fn holds<T: Strategy>(cases: &T, law: impl Fn(T::Value) -> Result<(), TestCaseEr
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32])).run(cases, law).unwrap();
 }
 
-fn random_matrix(rows: usize, columns: usize, stream: &mut Stream) -> Array2<f64> {
-    Array2::from_shape_simple_fn((rows, columns), || 2.0 * stream.random::<f64>() - 1.0)
+fn random_matrix(rows: usize, columns: usize, stream: &mut Stream) -> Matrix<f64> {
+    Array2::from_shape_simple_fn((rows, columns), || 2.0 * stream.random::<f64>() - 1.0).into()
 }
 
 /// A realised merge over graphs of the given sizes, with random gates and random choices.
@@ -46,8 +46,8 @@ fn the_transpose_is_the_adjoint() {
         let mut stream = Stream::new(seed).fork(1);
         let x = random_matrix(history.inputs(), 3, &mut stream);
         let y = random_matrix(history.outputs(), 3, &mut stream);
-        let left = (&history.forward(x.view()) * &y).sum();
-        let right = (&x * &history.backward(y.view())).sum();
+        let left = (&*history.forward(&x) * &*y).sum();
+        let right = (&*x * &*history.backward(&y)).sum();
         prop_assert!((left - right).abs() <= 1e-12 * (1.0 + left.abs()), "<M x, y> = {left}, <x, M' y> = {right}");
         Ok(())
     });
@@ -85,8 +85,9 @@ fn a_candidate_is_dropped_only_where_its_whole_graph_merges_away() {
     assert!(realised.history.dropped().is_empty());
     // Everything but the last candidate merges away: what has nothing before it joins that one.
     let topology = Topology::chains([3]).unwrap();
-    let gates = Gates { log_stay: vec![0.5_f64.ln(); 6], log_merge: vec![0.5_f64.ln(); 6] };
-    let plan = Plan { stays: vec![false, false, false, false, false, true] };
+    let half = Kept::filled(6, 0.5_f64.ln());
+    let gates = Gates { log_stay: half.clone(), log_merge: half };
+    let plan = Plan { stays: vec![false, false, false, false, false, true].into() };
     realised = realise(&plan, &gates, &merge_targets(&topology, SLOTS), &topology, SLOTS).unwrap();
     let weights: Vec<(u32, f64)> = realised.history.contributors(0).collect();
     // Five candidates of gate 1/2 and one that stays: 3.5 in all.
@@ -123,9 +124,9 @@ fn composition_is_associative_and_acts_like_one_after_the_other() {
         let right = a.then(&b.then(&c.then(d).unwrap()).unwrap()).unwrap();
         assert_same(&left, &right)?;
         let x = random_matrix(length, 3, &mut stream);
-        let steps = [a, b, c, d].iter().fold(x.clone(), |x, history| history.forward(x.view()));
+        let steps = [a, b, c, d].iter().fold(x.clone(), |x, history| history.forward(&x));
         for whole in [&left, &right] {
-            let gap = (&whole.forward(x.view()) - &steps).iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+            let gap = (&*whole.forward(&x) - &*steps).iter().fold(0.0_f64, |m, v| m.max(v.abs()));
             prop_assert!(gap < 1e-12, "affine maps compose with their vectors: {gap}");
         }
         Ok(())
@@ -159,7 +160,7 @@ fn merged_graphs_stay_acyclic_and_keep_their_edges() {
         let total = edges.len() as f32;
         let topology = graph::Topology::new(lengths.iter().copied(), true, edges).unwrap();
         let n = topology.nodes() * SLOTS;
-        let half = vec![0.5_f64.ln(); n];
+        let half = Kept::filled(n, 0.5_f64.ln());
         let gates = Gates { log_stay: half.clone(), log_merge: half };
         let plan = Plan { stays: (0..n).map(|_| stream.random::<f64>() < stay).collect() };
         // `Topology` itself refuses an edge that does not go forward.

@@ -5,7 +5,9 @@ use grapheme_core::graph::{EdgeKind, GraphBatch, GraphemeGraph};
 use grapheme_core::layers::{DropoutKeys, RoundKind};
 use grapheme_core::morph::Plan;
 use grapheme_core::network::{Closing, ForwardOptions, MorphedGraph, StageConfig, Upstream};
-use grapheme_core::{Boundary, GradientMedium, GraphTransformNet, NetworkConfig, Stream, Topology, Vacuum, param};
+use grapheme_core::{
+    Boundary, GradientMedium, GraphTransformNet, Matrix, NetworkConfig, Stream, Topology, Vacuum, param,
+};
 use ndarray::Array2;
 use rand::RngExt;
 use std::collections::BTreeMap;
@@ -18,10 +20,10 @@ fn probe(morphed: &MorphedGraph<f64>) -> (f64, Upstream<f64>) {
     let mut upstream = Upstream::zeros(morphed);
     let mut loss = 0.0;
     let Upstream { gates, log_label, edge_weights, .. } = &mut upstream;
-    let gate = morphed.gates.log_stay.iter().zip(&mut gates.log_stay);
-    let gate = gate.chain(morphed.gates.log_merge.iter().zip(&mut gates.log_merge));
+    let gate = morphed.gates.log_stay.iter().zip(gates.log_stay.iter_mut());
+    let gate = gate.chain(morphed.gates.log_merge.iter().zip(gates.log_merge.iter_mut()));
     let edges = morphed.edge_weights.iter().flatten().zip(edge_weights.iter_mut().flatten());
-    let read = gate.chain(morphed.log_label.iter().zip(log_label)).chain(edges);
+    let read = gate.chain(morphed.log_label.iter().zip(log_label.iter_mut())).chain(edges);
     for (&value, d) in read.filter(|(value, _)| value.is_finite()) {
         let weight = random.random::<f64>() - 0.5;
         // Not linear in the value, so that second factors of products are seen as well.
@@ -80,7 +82,7 @@ impl Case {
         let features = self.net.embedding.forward(&self.batch);
         numeric.and(NumericGradient::of_slice("features", features.as_slice().unwrap(), |x| {
             let x = Array2::from_shape_vec(features.dim(), x.to_vec()).unwrap();
-            probe(&self.net.forward_features(x, &self.batch, self.options(Some(&plans))).unwrap().0).0
+            probe(&self.net.forward_features(x.into(), &self.batch, self.options(Some(&plans))).unwrap().0).0
         }))
     }
 
@@ -92,7 +94,7 @@ impl Case {
         let dfeatures = self.net.backward(trace, &morphed, upstream, medium, &mut Default::default(), &mut grad);
         let mut blocks = BTreeMap::new();
         param::each(&grad, |name, _, values| drop(blocks.insert(name.to_owned(), values.to_vec())));
-        blocks.insert("features".to_owned(), dfeatures.into_raw_vec_and_offset().0);
+        blocks.insert("features".to_owned(), dfeatures.values().to_vec());
         numeric.compare(1e-6, |name| &blocks[name])
     }
 
@@ -260,7 +262,7 @@ fn a_recurrent_node_hears_from_its_ancestors_and_descendants_alone() {
     let case = Case::new(&[(&[RECURRENT], 2)], Closing::Marginalised, 0.0);
     let batch = explicit_edges(false);
     let options = ForwardOptions::marginalised();
-    let labels = |x: Array2<f64>| case.net.forward_features(x, &batch, options).unwrap().0.log_label;
+    let labels = |x: Matrix<f64>| case.net.forward_features(x, &batch, options).unwrap().0.log_label;
     let x = case.net.embedding.forward(&batch);
     let mut changed = x.clone();
     // Nodes: begin, a, e, acute, b, c, end. The two sides of the diamond are `é` and `b`.
@@ -293,5 +295,5 @@ fn a_backward_without_histories_is_caught() {
         case.net.backward(trace, &morphed, probe(&morphed).1, &Vacuum, &mut (), &mut grad)
     };
     let (lost, kept) = (gradient(trace), gradient(truthful));
-    assert!((&lost - &kept).iter().any(|gap| gap.abs() > 1e-3));
+    assert!((&*lost - &*kept).iter().any(|gap| gap.abs() > 1e-3));
 }

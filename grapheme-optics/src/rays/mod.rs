@@ -21,7 +21,7 @@ use crate::medium::{Frozen, Leaving, Medium, Record};
 use grapheme_core::layers::{Round, Way};
 use grapheme_core::morph::GatesGradient;
 use grapheme_core::network::{MorphedGraph, Trace, Upstream};
-use grapheme_core::{GraphTransformNet, Scalar, param};
+use grapheme_core::{GraphTransformNet, Kept, Scalar, param};
 use ndarray::Array2;
 use thiserror::Error;
 
@@ -254,12 +254,12 @@ impl<'a, S: Scalar> Tracer<'a, S> {
         let dx = self.net.pull_back(
             (self.trace, self.morphed),
             layer,
-            dy.clone(),
+            dy.clone().into(),
             told.as_ref(),
-            &mut Vec::new(),
+            &mut Kept::new(),
             &mut self.unread,
         );
-        (dy, dx)
+        (dy, dx.into())
     }
 
     /// The rays that leave a boundary, for what reaches it turned by `turn` more than `ray` was.

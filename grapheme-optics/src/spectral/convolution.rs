@@ -66,7 +66,7 @@ impl<S: Scalar> Convolution<S> {
         let mut x = x.to_owned();
         for (i, layer) in self.layers.iter().enumerate() {
             let columns = columns(&x, shape);
-            let y = layer.forward(columns.view()).expect("the network's own shapes");
+            let y = Array2::from(layer.forward(columns.view()).expect("the network's own shapes"));
             x = if i + 1 < self.layers.len() { y.mapv(|y| gelu(y).0) } else { y.clone() };
             cache.columns.push(columns);
             cache.outputs.push(y);

@@ -198,13 +198,13 @@ impl<S: Scalar> Correction<S> {
             .expect("one row a place in each of them")
             .as_standard_layout()
             .into_owned();
-        let before = self.mix.forward(joined.view()).expect("the network's own shapes");
+        let before = Array2::from(self.mix.forward(joined.view()).expect("the network's own shapes"));
         let mut hidden = before.clone();
         let values = hidden.as_slice_mut().expect("a product is row-major");
         wide!(for x in values {
             *x = gelu(*x).0;
         });
-        let outputs = self.head.forward(hidden.view()).expect("the network's own shapes");
+        let outputs = self.head.forward(hidden.view()).expect("the network's own shapes").into();
         Corrected { outputs, reads: [over_time, over_near, over_far], hidden, joined, before }
     }
 

@@ -175,7 +175,7 @@ fn seen(rounds: &[RoundKind], media: &str, spoil: impl Fn(u64, &mut GraphTransfo
         let batch = GraphBatch::from_texts(&texts).unwrap();
         let (morphed, trace) = net.forward(&batch, ForwardOptions::marginalised()).unwrap();
         let mut upstream = Upstream::zeros(&morphed);
-        for (i, (d, l)) in upstream.log_label.iter_mut().zip(&morphed.log_label).enumerate() {
+        for (i, (d, l)) in upstream.log_label.iter_mut().zip(morphed.log_label.iter()).enumerate() {
             *d = if l.is_finite() { Stream::new(step).at(i as u64) as f64 / u64::MAX as f64 - 0.5 } else { 0.0 };
         }
         let (mut record, mut grad) = (<_ as Default>::default(), param::zeros_like(&net));

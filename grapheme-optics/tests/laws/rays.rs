@@ -47,7 +47,7 @@ impl Subject {
         let mut upstream = Upstream::zeros(&morphed);
         let random = Stream::new(2);
         let number = |i: usize| random.at(i as u64) as f64 / u64::MAX as f64 - 0.4;
-        for (i, (d, l)) in upstream.log_label.iter_mut().zip(&morphed.log_label).enumerate() {
+        for (i, (d, l)) in upstream.log_label.iter_mut().zip(morphed.log_label.iter()).enumerate() {
             *d = if l.is_finite() { number(i) } else { 0.0 };
         }
         upstream.gates.log_merge.iter_mut().enumerate().for_each(|(i, d)| *d = number(1000 + i));
@@ -55,7 +55,7 @@ impl Subject {
         let mut grad = param::zeros_like(&self.net);
         let mut record = Default::default();
         let chain = medium.carry(&self.net, again, &morphed, upstream.clone(), &mut record, &mut grad);
-        f(Tracer::new(&self.net, &trace, &morphed, &upstream, medium).unwrap(), chain);
+        f(Tracer::new(&self.net, &trace, &morphed, &upstream, medium).unwrap(), chain.into());
     }
 }
 

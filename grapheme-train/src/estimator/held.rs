@@ -16,7 +16,7 @@ use std::borrow::Cow;
 /// Only under `Nothing` and `Plan` is the surrogate also the loss in a neighbourhood. How far the derivatives of the others
 /// are from that of an expectation is another question, which [`enumeration`](super::enumeration) answers.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Held<S> {
+pub enum Held<S: Scalar> {
     /// Nothing: all choices are summed over.
     Nothing,
     /// One plan.

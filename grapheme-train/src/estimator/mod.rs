@@ -32,13 +32,12 @@ use crate::objective::{Objective, Task};
 use grapheme_core::layers::DropoutKeys;
 use grapheme_core::morph::{Gates, GatesGradient, Plan};
 use grapheme_core::network::{Choice, Closing, ForwardError, ForwardOptions, Opened, Trace};
-use grapheme_core::{Detour, GradientMedium, GraphTransformNet, Kept, Scalar};
-use ndarray::Array2;
+use grapheme_core::{Detour, GradientMedium, GraphTransformNet, Kept, Matrix, Scalar};
 use thiserror::Error;
 
 /// What an estimator returns besides the gradient.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Estimate<S> {
+pub struct Estimate<S: Scalar> {
     /// The loss of each graph; infinite where its target cannot be reached, and then it gave no gradient, except that morphs
     /// before the last merge less of it.
     pub losses: Kept<f64>,
@@ -76,7 +75,7 @@ impl<S: Scalar> Estimate<S> {
     /// [`EstimateError`] if the network or the features do not fit what was held.
     pub fn surrogate_from(
         &self,
-        features: Array2<S>,
+        features: Matrix<S>,
         net: &GraphTransformNet<S>,
         objective: &Objective,
         task: Task<'_>,

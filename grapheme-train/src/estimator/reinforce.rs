@@ -98,9 +98,9 @@ fn draw<S: Scalar>(opened: &Opened<'_, S>, graphs: usize, stream: impl Fn(usize)
     let mut plan = Plan::default();
     for graph in 0..graphs {
         let range = opened.range(graph);
-        let log_stay = gates.log_stay[range.clone()].to_vec();
-        let own = Gates { log_stay, log_merge: gates.log_merge[range].to_vec() };
-        plan.stays.extend(Plan::sample(&own, &mut stream(graph)).stays);
+        let of_graph = |logs: &Kept<S>| logs[range.clone()].iter().copied().collect();
+        let own = Gates { log_stay: of_graph(&gates.log_stay), log_merge: of_graph(&gates.log_merge) };
+        plan.stays.extend_from_slice(&Plan::sample(&own, &mut stream(graph)).stays);
     }
     plan
 }
@@ -123,8 +123,8 @@ pub(super) fn add_score<S: Scalar>(plan: &Plan, opened: &Opened<'_, S>, weights:
 
 /// Multiplies what goes up into the network.
 pub(super) fn scale<S: Scalar>(upstream: &mut Upstream<S>, factor: S) {
-    upstream.log_label *= factor;
-    let gates = upstream.gates.log_stay.iter_mut().chain(&mut upstream.gates.log_merge);
+    *upstream.log_label *= factor;
+    let gates = upstream.gates.log_stay.iter_mut().chain(upstream.gates.log_merge.iter_mut());
     gates.chain(upstream.edge_weights.iter_mut().flatten()).for_each(|d| *d *= factor);
 }
 

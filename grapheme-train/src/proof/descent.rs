@@ -7,7 +7,7 @@ use crate::objective::{Objective, Task};
 use crate::optim::{Optimiser, SettingError, Sgd};
 use grapheme_core::check::differentiate;
 use grapheme_core::network::{Closing, ForwardOptions};
-use grapheme_core::{Boundary, GradientMedium, GraphTransformNet, Topology, param};
+use grapheme_core::{Boundary, GradientMedium, GraphTransformNet, Matrix, Topology, param};
 use ndarray::Array2;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -282,7 +282,7 @@ impl<'a> Descent<'a> {
     }
 
     /// The loss from given features under the plans of an estimate.
-    fn loss_from(&self, features: Array2<f64>, estimate: &Estimate<f64>) -> Result<f64, ProofError> {
+    fn loss_from(&self, features: Matrix<f64>, estimate: &Estimate<f64>) -> Result<f64, ProofError> {
         let Pairs { objective, .. } = self.pairs;
         let found = estimate.surrogate_from(features, &self.net, objective, self.pairs.task(), None)?;
         Ok(found.values.iter().sum())

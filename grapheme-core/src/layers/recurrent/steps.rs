@@ -1,9 +1,10 @@
 //! The recurrence backwards, one node at a time, for whoever follows single rays.
 
 use super::{Lstm, LstmCache, Predecessor, RecurrentCache, RecurrentRound, row};
+use crate::kept::Matrix;
 use crate::layers::{LayerNorm, Linear, Pass, tanh};
 use crate::scalar::Scalar;
-use ndarray::{Array1, Array2};
+use ndarray::Array1;
 
 /// One of the two recurrences of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +19,7 @@ pub enum Way {
 /// its node, and [`step`](Self::step) takes the gradient of a state to the input row of its node and to the states that were
 /// visited before. All of it is linear, and summed over all ways it is the round's backward pass.
 #[derive(Clone, Copy, Debug)]
-pub struct Recurrence<'a, S> {
+pub struct Recurrence<'a, S: Scalar> {
     pub(crate) round: &'a RecurrentRound<S>,
     pub(crate) cache: &'a RecurrentCache<S>,
     pub(crate) pass: Pass<'a, S>,
@@ -38,7 +39,7 @@ impl<S: Scalar> Recurrence<'_, S> {
     /// What goes past the recurrence is `dy` itself. `O(n d + d^2)`.
     pub fn enter(&self, node: usize, dy: &[S]) -> [(Way, Vec<S>); 2] {
         let d = dy.len();
-        let mut dmessage = Array2::zeros((self.pass.topology.nodes(), d));
+        let mut dmessage = Matrix::zeros((self.pass.topology.nodes(), d));
         dmessage.row_mut(node).iter_mut().zip(dy).for_each(|(to, &x)| *to = x);
         self.round.dropout.apply(&mut dmessage, self.pass);
         let dstates = self.round.project.weight.dot(&dmessage.row(node));
@@ -54,9 +55,9 @@ impl<S: Scalar> Recurrence<'_, S> {
         };
         let (dgates, dcell, visit) = lstm.gates_backward(cache, node, state);
         let d = state.len() / 2;
-        let mut dh = Array2::zeros((self.pass.topology.nodes(), d));
+        let mut dh = Matrix::zeros((self.pass.topology.nodes(), d));
         dh.row_mut(node).assign(&lstm.input.weight.dot(&dgates));
-        let dx = self.round.norm.backward(&self.cache.norm, dh, &mut LayerNorm::new(d));
+        let dx = self.round.norm.backward(&self.cache.norm, dh, None, &mut LayerNorm::new(d));
         let dhidden = lstm.state.dot(&dgates);
         let before = cache.schedule.predecessors(visit).iter().map(|&Predecessor { before, weight, .. }| {
             let state = dhidden.iter().chain(&dcell).map(|&x| weight * x).collect();

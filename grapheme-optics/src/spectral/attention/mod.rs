@@ -257,9 +257,9 @@ impl<S: Scalar> LinkedAttention<S> {
         }
         let [queries, keys, values] = inputs;
         [
-            self.query.backward(queries, dq.view(), &mut grad.query),
-            self.key.backward(keys, dk.view(), &mut grad.key),
-            self.value.backward(values, dv.view(), &mut grad.value),
+            self.query.backward(queries, dq.view(), &mut grad.query).into(),
+            self.key.backward(keys, dk.view(), &mut grad.key).into(),
+            self.value.backward(values, dv.view(), &mut grad.value).into(),
         ]
     }
 }

@@ -187,7 +187,7 @@ fn row_length(points: &RangeInclusive<usize>) -> usize {
 
 /// What the recursion runs on: plain numbers, or numbers with a derivative.
 pub(crate) trait Number:
-    Keep + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + From<f64>
+    Keep + Copy + Default + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + From<f64>
 {
     /// `log(exp a + exp b)`, and the share of `a` in it.
     fn merge(a: Self, b: Self) -> (Self, Self);

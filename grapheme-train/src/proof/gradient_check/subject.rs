@@ -8,7 +8,7 @@ use crate::objective::{Objective, Task};
 use grapheme_core::check::NumericGradient;
 use grapheme_core::network::ConfigError;
 use grapheme_core::{
-    Boundary, Detour, GradientMedium, GraphBatch, GraphTransformNet, Scalar, Stream, Topology, Vacuum, param,
+    Boundary, Detour, GradientMedium, GraphBatch, GraphTransformNet, Matrix, Scalar, Stream, Topology, Vacuum, param,
 };
 use ndarray::Array2;
 use rand::RngExt;
@@ -132,7 +132,7 @@ impl Subject {
     /// certain or sampled. What a medium does to gradients, its transpose does here to features.
     pub(super) fn numeric<M: Checked>(&self, objective: &Objective, medium: &M) -> Result<NumericGradient, CheckError> {
         let twin = Twin { medium, straight: Mutex::default() };
-        let from = |features: Array2<f64>, net: &GraphTransformNet<f64>| {
+        let from = |features: Matrix<f64>, net: &GraphTransformNet<f64>| {
             twin.begin();
             self.total_of(self.estimate.surrogate_from(features, net, objective, self.task(), Some(&twin)))
         };
@@ -152,9 +152,9 @@ impl Subject {
             |net| value(from(net.embedding.forward(&self.batch), net)),
         );
         let features = self.net.embedding.forward(&self.batch);
-        let (shape, flat) = (features.dim(), features.into_raw_vec_and_offset().0);
+        let (shape, flat) = (features.dim(), features.values().to_vec());
         let features = NumericGradient::of_slice(FEATURES, &flat, |x| {
-            let x = Array2::from_shape_vec(shape, x.to_vec()).expect("as many numbers as before");
+            let x = Matrix::from_kept(shape, x.to_vec().into());
             value(from(x, &self.net))
         });
         match error.into_inner() {

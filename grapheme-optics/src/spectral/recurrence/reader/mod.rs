@@ -189,9 +189,9 @@ impl<S: Scalar> Network<S> {
     }
 
     fn hidden(&self, inputs: ArrayView2<'_, S>) -> Hidden<S> {
-        let before = self.first.forward(inputs).expect("the network's own shapes");
+        let before = Array2::from(self.first.forward(inputs).expect("the network's own shapes"));
         let first = before.mapv(|x| gelu(x).0);
-        let again = self.second.forward(first.view()).expect("the network's own shapes");
+        let again = Array2::from(self.second.forward(first.view()).expect("the network's own shapes"));
         let second = again.mapv(|x| gelu(x).0);
         [before, first, again, second]
     }
