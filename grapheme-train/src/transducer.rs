@@ -174,8 +174,7 @@ pub fn label<'a>(
     examples: impl Iterator<Item = &'a Example> + Clone,
     spec: &ModelSpec,
 ) -> Result<(GraphBatch, Labelling), BatchError> {
-    let inputs: Vec<&str> = examples.clone().map(|example| example.input.as_str()).collect();
-    let batch = spec.graph.batch(&inputs)?;
+    let batch = spec.graph.batch(examples.clone().map(|example| example.input.as_str()))?;
     let targets = examples.map(|example| example.target.as_str());
     let labelling = Labelling::new(&batch, targets, spec.units, &spec.labels);
     Ok((batch, labelling))

@@ -73,9 +73,9 @@ impl GraphBatch {
     ///
     /// # Errors
     /// [`BatchError::TextTooLong`] beyond 4 GiB of text, [`TopologyError::TooManyNodes`] beyond 2^32 - 1 nodes.
-    pub fn from_texts<T: AsRef<str>>(texts: &[T]) -> Result<Self, BatchError> {
-        let bytes = texts.iter().map(|text| text.as_ref().len()).sum();
-        let mut builder = Builder::new(texts.len(), bytes)?;
+    pub fn from_texts<T: AsRef<str>>(texts: impl IntoIterator<Item = T, IntoIter: Clone>) -> Result<Self, BatchError> {
+        let texts = texts.into_iter();
+        let mut builder = Builder::of(texts.clone())?;
         for text in texts {
             builder.begin();
             builder.text(text.as_ref());

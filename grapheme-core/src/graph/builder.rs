@@ -45,6 +45,12 @@ impl Builder {
         })
     }
 
+    /// Room for a graph of each text.
+    pub(super) fn of<T: AsRef<str>>(texts: impl Iterator<Item = T>) -> Result<Self, BatchError> {
+        let (graphs, bytes) = texts.fold((0, 0), |(graphs, bytes), text| (graphs + 1, bytes + text.as_ref().len()));
+        Self::new(graphs, bytes)
+    }
+
     /// The number of nodes so far, which is the index of the next one.
     pub(super) fn nodes(&self) -> usize {
         self.codes.len()

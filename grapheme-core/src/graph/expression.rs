@@ -140,9 +140,11 @@ impl GraphBatch {
     ///
     /// # Errors
     /// As [`Self::from_texts`].
-    pub fn from_expressions<T: AsRef<str>>(texts: &[T]) -> Result<Self, BatchError> {
-        let bytes = texts.iter().map(|text| text.as_ref().len()).sum();
-        let mut builder = Builder::new(texts.len(), bytes)?;
+    pub fn from_expressions<T: AsRef<str>>(
+        texts: impl IntoIterator<Item = T, IntoIter: Clone>,
+    ) -> Result<Self, BatchError> {
+        let texts = texts.into_iter();
+        let mut builder = Builder::of(texts.clone())?;
         let mut edges = Vec::new();
         for text in texts {
             let first = edges.len();

@@ -23,7 +23,10 @@ impl GraphForm {
     ///
     /// # Errors
     /// [`BatchError`] if the texts are too long for one batch.
-    pub fn batch<T: AsRef<str>>(self, texts: &[T]) -> Result<GraphBatch, BatchError> {
+    pub fn batch<T: AsRef<str>>(
+        self,
+        texts: impl IntoIterator<Item = T, IntoIter: Clone>,
+    ) -> Result<GraphBatch, BatchError> {
         match self {
             Self::Path => GraphBatch::from_texts(texts),
             Self::Tree => GraphBatch::from_expressions(texts),
