@@ -22,9 +22,9 @@ const LARGEST: usize = 1 << (CLASSES - 1);
 /// problem of sizes seen before finds all of its own.
 pub type Shelf<T> = [Vec<Vec<T>>; CLASSES];
 
-/// How many of each size a thread keeps: 64, and of large ones no more than four million items together.
+/// How many of each size a thread keeps: 256, and of large ones no more than four million items together.
 fn most(class: usize) -> usize {
-    ((1 << 22) >> class).min(64)
+    ((1 << 22) >> class).min(256)
 }
 
 /// What vectors are kept of.
@@ -433,9 +433,9 @@ mod tests {
         // What is large is given back, and no more are kept than a few.
         drop(Kept::<f32>::zeros(1 << CLASSES));
         drop(Kept::<f32>::from(Vec::with_capacity((1 << (CLASSES - 1)) + 1)));
-        drop((0..200).map(|_| Kept::<f32>::zeros(3)).collect::<Vec<_>>());
+        drop((0..300).map(|_| Kept::<f32>::zeros(3)).collect::<Vec<_>>());
         let counts = f32::shelf(|shelf| shelf.each_ref().map(Vec::len)).unwrap();
-        assert!(counts[2] == 64 && counts.iter().sum::<usize>() == 64);
+        assert!(counts[2] == 256 && counts.iter().sum::<usize>() == 256);
         // One that has grown serves whoever its room is enough for.
         drop(Kept::<f32>::from(Vec::with_capacity(100)));
         assert!((64..=100).contains(&Kept::<f32>::with_capacity(50).capacity()));

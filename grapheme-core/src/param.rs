@@ -4,18 +4,19 @@
 //! the sum over lanes all use [`ParamTree`], so a dotted name (`stages.0.rounds.1.project.weight`) means the same thing
 //! everywhere: it is the field path in the code, the key in the checkpoint and the name in an error message.
 
+use crate::kept::KeptText;
 use crate::scalar::Scalar;
 use ndarray::{Array, Dimension};
 use std::fmt::{Display, Write};
 
 /// The dotted name under construction during a walk.
 #[derive(Debug)]
-pub struct Path(String);
+pub struct Path(KeptText);
 
 impl Default for Path {
     /// The root, with room for the names of most trees.
     fn default() -> Self {
-        Self(String::with_capacity(64))
+        Self(KeptText::with_capacity(64))
     }
 }
 
