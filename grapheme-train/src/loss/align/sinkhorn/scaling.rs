@@ -11,6 +11,7 @@
 //! problems, SIAM J. Sci. Comput. 2019).
 
 use super::Potentials;
+use super::aligned::Aligned;
 use super::bordered::{Bordered, Delivery};
 use grapheme_core::Scalar;
 use grapheme_core::kept::{Keep, Kept};
@@ -130,44 +131,6 @@ impl Entry for f32 {
     }
 
     products!(16, splat_f32s, as_simd_f32s, as_mut_simd_f32s, add_f32s, mul_f32s);
-}
-
-/// Numbers that begin where a line of the cache does: registers are as wide as lines, and reads of two lines take twice as long.
-pub(super) struct Aligned<E: Keep> {
-    values: Kept<E>,
-    range: Range<usize>,
-}
-
-impl<E: Entry> Aligned<E> {
-    const LINE: usize = 64;
-
-    /// So many times the same.
-    pub(super) fn filled(length: usize, value: E) -> Self {
-        let mut aligned = Self::unset(length);
-        aligned.fill(value);
-        aligned
-    }
-
-    /// Of numbers that nobody has set.
-    pub(super) fn unset(length: usize) -> Self {
-        let values: Kept<E> = Kept::unset(length + Self::LINE / size_of::<E>());
-        let start = values.as_ptr().align_offset(Self::LINE).min(values.len() - length);
-        Self { values, range: start..start + length }
-    }
-}
-
-impl<E: Keep> std::ops::Deref for Aligned<E> {
-    type Target = [E];
-
-    fn deref(&self) -> &[E] {
-        &self.values[self.range.clone()]
-    }
-}
-
-impl<E: Keep> std::ops::DerefMut for Aligned<E> {
-    fn deref_mut(&mut self) -> &mut [E] {
-        &mut self.values[self.range.clone()]
-    }
 }
 
 /// `W`, and where it was made.
