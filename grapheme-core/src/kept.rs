@@ -99,10 +99,15 @@ impl<T: Keep> Kept<T> {
 }
 
 impl<T: Keep> Kept<T> {
-    /// Gives back what room is beyond its items, if it is one that is not kept.
+    /// Gives back what room it has beyond its items, or, of one that is kept, beyond the power of two that they need: that goes to whoever
+    /// asks for so much.
     pub fn fit(&mut self) {
-        if self.0.capacity() > LARGEST {
-            self.0.shrink_to_fit();
+        if self.capacity() > LARGEST {
+            self.shrink_to_fit();
+        } else if self.capacity() >= 2 * self.len().next_power_of_two() {
+            let mut fitting = Self::with_capacity(self.len());
+            fitting.append(self);
+            *self = fitting;
         }
     }
 }

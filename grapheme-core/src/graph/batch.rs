@@ -179,11 +179,18 @@ impl GraphBatch {
         }
     }
 
-    /// Bytes that each node takes, explicit edges aside; for an empty batch all of them. Room beyond is that of memory which goes from
-    /// batch to batch.
+    /// Bytes that are written for each node, explicit edges aside; for an empty batch all of them.
     pub fn bytes_per_node(&self) -> f64 {
         let words = self.codes.len() + self.clusters.len() + self.starts.len() + self.topology.offsets().len();
         let bytes = 4 * words + self.kinds.len() + self.text.len();
+        bytes as f64 / self.nodes().max(1) as f64
+    }
+
+    /// Bytes of memory that are held for each node, as [`bytes_per_node`](Self::bytes_per_node) counts what is written: less than twice as
+    /// many, since vectors of up to a million items have room for a power of two.
+    pub fn room_per_node(&self) -> f64 {
+        let words = self.codes.capacity() + self.clusters.capacity() + self.starts.capacity();
+        let bytes = 4 * (words + self.topology.offsets().len()) + self.kinds.capacity() + self.text.capacity();
         bytes as f64 / self.nodes().max(1) as f64
     }
 
