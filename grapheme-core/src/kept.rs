@@ -4,23 +4,43 @@
 //! still in the cache: after the first step of its sizes, a step asks the allocator for nothing.
 
 use crate::scalar::Scalar;
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView2, s};
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::{self, Debug};
 use std::hash::{Hash, Hasher};
-use std::ops::{AddAssign, Deref, DerefMut};
+use std::ops::{AddAssign, Deref, DerefMut, Range};
 
 /// Vectors have room for a power of two; those with room for this one and more go back to the allocator, whose time does not
 /// count beside theirs.
 pub const CLASSES: usize = 21;
-/// The most room that a kept vector has.
-const LARGEST: usize = 1 << (CLASSES - 1);
+/// Bytes that the cache reads at once.
+const LINE: usize = 64;
+
+/// How many items a line of the cache holds.
+const fn line<T>() -> usize {
+    match size_of::<T>() {
+        0 => 0,
+        bytes => LINE / bytes,
+    }
+}
+
+/// Room of a new vector: the power of two, and beyond it a line, within which [`Aligned`] looks for its first item. One so short that it
+/// would then be of another class has none.
+const fn room<T>(class: usize) -> usize {
+    let room = 1 << class;
+    if line::<T>() < room { room + line::<T>() } else { room }
+}
 
 /// The vectors that a thread has kept, by the power of two that they have room for: what is asked for is found at once, and a
 /// problem of sizes seen before finds all of its own.
 pub type Shelf<T> = [Vec<Vec<T>>; CLASSES];
+
+/// The most room that a kept vector has.
+const fn largest<T>() -> usize {
+    room::<T>(CLASSES - 1)
+}
 
 /// How many of each size a thread keeps: 256, and of large ones no more than four million items together.
 fn most(class: usize) -> usize {
@@ -82,7 +102,7 @@ impl<T: Keep> Kept<T> {
             return Self(Vec::with_capacity(length));
         }
         let taken = T::shelf(|shelf| choose(&mut shelf[class])).flatten();
-        Self(taken.unwrap_or_else(|| Vec::with_capacity(1 << class)))
+        Self(taken.unwrap_or_else(|| Vec::with_capacity(room::<T>(class))))
     }
 
     /// Empty, with room for so many.
@@ -102,7 +122,7 @@ impl<T: Keep> Kept<T> {
     /// Gives back what room it has beyond its items, or, of one that is kept, beyond the power of two that they need: that goes to whoever
     /// asks for so much.
     pub fn fit(&mut self) {
-        if self.capacity() > LARGEST {
+        if self.capacity() > largest::<T>() {
             self.shrink_to_fit();
         } else if self.capacity() >= 2 * self.len().next_power_of_two() {
             let mut fitting = Self::with_capacity(self.len());
@@ -115,17 +135,24 @@ impl<T: Keep> Kept<T> {
 impl<T: Keep + Clone + Default> Kept<T> {
     /// So many numbers that are still to be set: until then they are any.
     pub fn unset(length: usize) -> Self {
+        let mut kept = Self::at_least(length, 0);
+        kept.truncate(length);
+        kept
+    }
+
+    /// So many numbers and a few beyond, or more, from a vector that has room for the power of two of the former.
+    fn at_least(length: usize, beyond: usize) -> Self {
+        let all = length + beyond;
         // Rather one that is long enough: what is missing would have to be written first.
         let mut kept = Self::taken(length, |kept| {
-            let place = kept.iter().rposition(|vector| vector.len() >= length).or(kept.len().checked_sub(1))?;
+            let place = kept.iter().rposition(|vector| vector.len() >= all).or(kept.len().checked_sub(1))?;
             Some(kept.swap_remove(place))
         });
-        if kept.is_empty() && kept.capacity() <= LARGEST {
-            // A new one is touched to its end, so that no later one has pages to ask for.
-            let room = kept.capacity();
+        if kept.len() < all {
+            // To its end, so that nothing is missing next time and there are no pages to ask for.
+            let room = kept.capacity().min(largest::<T>()).max(all);
             kept.resize(room, T::default());
         }
-        kept.resize(length, T::default());
         kept
     }
 
@@ -251,7 +278,7 @@ impl<T: Keep> Drop for Kept<T> {
 fn give_back<T: Keep>(vector: Vec<T>) {
     let Some(class) = vector.capacity().checked_ilog2() else { return };
     // One with room for more than whoever asks here would stay for ever.
-    if vector.capacity() > LARGEST {
+    if vector.capacity() > largest::<T>() {
         return;
     }
     T::shelf(|shelf| {
@@ -259,6 +286,47 @@ fn give_back<T: Keep>(vector: Vec<T>) {
             kept.push(vector);
         }
     });
+}
+
+/// Numbers that begin where a line of the cache does: registers are as wide as lines, and reads of two lines take twice as long.
+#[derive(Debug)]
+pub struct Aligned<T: Keep> {
+    values: Kept<T>,
+    range: Range<usize>,
+}
+
+impl<T: Keep + Clone + Default> Aligned<T> {
+    /// So many numbers that are still to be set: until then they are any.
+    pub fn unset(length: usize) -> Self {
+        if length == 0 {
+            return Self { values: Kept::new(), range: 0..0 };
+        }
+        // So few that vectors of their class have no line beyond them are of the first class that has.
+        let values: Kept<T> = Kept::at_least(length.max(line::<T>() + 1), line::<T>());
+        let start = values.as_ptr().align_offset(LINE).min(values.len() - length);
+        Self { values, range: start..start + length }
+    }
+
+    /// So many times the same.
+    pub fn filled(length: usize, value: T) -> Self {
+        let mut aligned = Self::unset(length);
+        aligned.fill(value);
+        aligned
+    }
+}
+
+impl<T: Keep> Deref for Aligned<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.values[self.range.clone()]
+    }
+}
+
+impl<T: Keep> DerefMut for Aligned<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.values[self.range.clone()]
+    }
 }
 
 /// A text that gives its memory to the next one of its thread when it is dropped.
@@ -315,12 +383,16 @@ impl<S: Keep> Keep for Matrix<S> {}
 impl<S: Keep + Clone + Default> Matrix<S> {
     /// Numbers that are still to be set: until then they are any.
     pub fn unset((rows, columns): (usize, usize)) -> Self {
-        Self::from_kept((rows, columns), Kept::unset(rows * columns))
+        let Aligned { mut values, range } = Aligned::unset(rows * columns);
+        let array = Array1::from_vec(std::mem::take(&mut *values)).slice_move(s![range]);
+        Self(array.into_shape_with_order((rows, columns)).expect("a number for each place"))
     }
 
     /// All zero.
-    pub fn zeros((rows, columns): (usize, usize)) -> Self {
-        Self::from_kept((rows, columns), Kept::zeros(rows * columns))
+    pub fn zeros(shape: (usize, usize)) -> Self {
+        let mut matrix = Self::unset(shape);
+        matrix.fill(S::default());
+        matrix
     }
 
     /// A copy.
@@ -332,15 +404,6 @@ impl<S: Keep + Clone + Default> Matrix<S> {
 }
 
 impl<S: Keep> Matrix<S> {
-    /// The numbers of a vector, row after row.
-    ///
-    /// # Panics
-    /// If they are not `rows * columns`.
-    pub fn from_kept((rows, columns): (usize, usize), mut kept: Kept<S>) -> Self {
-        let values = std::mem::take(&mut kept.0);
-        Self(Array2::from_shape_vec((rows, columns), values).expect("a number for each place"))
-    }
-
     /// All numbers, row after row.
     pub fn values(&self) -> &[S] {
         self.0.as_slice().expect("a matrix is in row-major order")
@@ -378,11 +441,11 @@ impl<S: Keep> DerefMut for Matrix<S> {
     }
 }
 
-impl<S: Keep + Clone> Clone for Matrix<S> {
+impl<S: Keep + Clone + Default> Clone for Matrix<S> {
     fn clone(&self) -> Self {
-        let mut kept = Kept::with_capacity(self.len());
-        kept.extend_from_slice(self.values());
-        Self::from_kept(self.dim(), kept)
+        let mut copy = Self::unset(self.dim());
+        copy.values_mut().clone_from_slice(self.values());
+        copy
     }
 }
 
@@ -437,7 +500,7 @@ mod tests {
         assert_eq!((Kept::<f64>::unset(120).len(), Kept::<f64>::with_capacity(100).len()), (120, 0));
         // What is large is given back, and no more are kept than a few.
         drop(Kept::<f32>::zeros(1 << CLASSES));
-        drop(Kept::<f32>::from(Vec::with_capacity((1 << (CLASSES - 1)) + 1)));
+        drop(Kept::<f32>::from(Vec::with_capacity(largest::<f32>() + 1)));
         drop((0..300).map(|_| Kept::<f32>::zeros(3)).collect::<Vec<_>>());
         let counts = f32::shelf(|shelf| shelf.each_ref().map(Vec::len)).unwrap();
         assert!(counts[2] == 256 && counts.iter().sum::<usize>() == 256);
@@ -477,5 +540,29 @@ mod tests {
         assert!(at == second.as_ptr() || at == Matrix::<f64>::unset((2, 5)).as_ptr());
         let turned = ndarray::array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]].reversed_axes();
         assert_eq!(Matrix::from(turned).values(), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    }
+
+    /// Of every length, and again from the shelf; what is large goes back to the allocator whole.
+    #[test]
+    fn lines_of_the_cache_are_begun() {
+        const LARGEST: usize = 1 << (CLASSES - 1);
+        for length in [1, 15, 16, 17, 31, 33, 64, 1000, 1024, LARGEST, LARGEST + 1] {
+            let mut at = Vec::new();
+            for round in 0..3 {
+                let mut numbers = Aligned::<f32>::unset(length);
+                let start = numbers.as_ptr();
+                assert!(numbers.len() == length && (start as usize).is_multiple_of(LINE), "{length}");
+                numbers.fill(1.0);
+                at.push(start);
+                drop(numbers);
+                let matrix = Matrix::<f32>::zeros((1, length));
+                assert!(matrix.len() == length && matrix.values().iter().all(|&x| x == 0.0));
+                assert!((matrix.as_ptr() as usize).is_multiple_of(LINE), "{length}");
+                assert!(round == 0 || length > LARGEST || at[round] == at[0], "{length}");
+            }
+        }
+        // The power of two, and a line beyond it.
+        assert_eq!(Kept::<f32>::unset(1024).capacity(), 1024 + LINE / 4);
+        assert_eq!(Kept::<u8>::unset(64).capacity(), 64);
     }
 }

@@ -6,7 +6,7 @@
 //! registers (Goto and van de Geijn, Anatomy of high-performance matrix multiplication, 2008); the left factor is read where it is.
 
 use super::transpose::{self, Transpose};
-use crate::kept::{Kept, Matrix};
+use crate::kept::{Aligned, Matrix};
 use crate::scalar::Scalar;
 use ndarray::ArrayView2;
 use pulp::{Arch, Simd, WithSimd};
@@ -23,8 +23,6 @@ const FEW_ROWS: usize = 24;
 const MOST_REGISTERS: usize = 4;
 /// The most numbers in a register.
 const LANES: usize = 16;
-/// Bytes that the cache reads at once.
-const LINE: usize = 64;
 
 /// What the kernel asks of a type of numbers: registers of them.
 pub trait Registers: Sized {
@@ -108,7 +106,7 @@ registers!(f64, f64s, F64_LANES, splat_f64s, as_simd_f64s, as_mut_simd_f64s, mul
 /// A right factor as the kernel reads it, for products that share it: each then costs what its operations do, however few its rows are.
 #[derive(Debug)]
 pub struct Factor<S: Scalar> {
-    panels: Panels<S>,
+    panels: Aligned<S>,
     rows: usize,
     columns: usize,
 }
@@ -118,17 +116,16 @@ impl<S: Scalar> Factor<S> {
     pub fn new(b: ArrayView2<'_, S>) -> Self {
         struct Pack<'a, S: Scalar>(Source<'a, S>, usize, usize);
         impl<S: Scalar> WithSimd for Pack<'_, S> {
-            type Output = Panels<S>;
+            type Output = Aligned<S>;
 
             #[inline(always)]
-            fn with_simd<V: Simd>(self, _: V) -> Panels<S> {
+            fn with_simd<V: Simd>(self, _: V) -> Aligned<S> {
                 let Self(b, k, m) = self;
                 let padded = m.next_multiple_of(S::lanes::<V>());
-                let mut panels = Panels::unset(k * padded);
-                let values = panels.values_mut();
+                let mut panels = Aligned::unset(k * padded);
                 for depth in (0..k).step_by(DEPTH) {
                     let length = DEPTH.min(k - depth);
-                    pack::<S, V>(&b, (depth, length), m, &mut values[depth * padded..][..length * padded]);
+                    pack::<S, V>(&b, (depth, length), m, &mut panels[depth * padded..][..length * padded]);
                 }
                 panels
             }
@@ -175,7 +172,7 @@ pub(super) fn multiply<S: Scalar>(c: &mut [S], adds: bool, bias: Option<&[S]>, a
     let (shape, mut a_copy, mut b_copy) = ([a.nrows(), a.ncols(), b.dim().1], None, None);
     let b = match b {
         Right::Array(b) => Layout::Source(Source::of(b, &mut b_copy)),
-        Right::Factor(factor) => Layout::Panels(factor.panels.values()),
+        Right::Factor(factor) => Layout::Panels(&factor.panels),
     };
     S::multiply(Multiply { c, adds, bias, shape, a: Source::of(a, &mut a_copy), b });
 }
@@ -209,34 +206,6 @@ impl<'a, S: Scalar> Source<'a, S> {
 enum Layout<'a, S> {
     Source(Source<'a, S>),
     Panels(&'a [S]),
-}
-
-/// Memory that begins with a line of the cache, so that no register is read from two of them.
-#[derive(Debug)]
-struct Panels<S: Scalar> {
-    memory: Kept<S>,
-    start: usize,
-    length: usize,
-}
-
-impl<S: Scalar> Panels<S> {
-    /// So many numbers that are still to be set.
-    fn unset(length: usize) -> Self {
-        let spare = LINE / size_of::<S>();
-        // As many as are kept together, so that none is set again because another product took fewer.
-        let memory: Kept<S> =
-            if length > 0 { Kept::unset((length + spare).next_power_of_two()) } else { Kept::default() };
-        let start = memory.as_ptr().align_offset(LINE).min(memory.len() - length);
-        Self { memory, start, length }
-    }
-
-    fn values(&self) -> &[S] {
-        &self.memory[self.start..][..self.length]
-    }
-
-    fn values_mut(&mut self) -> &mut [S] {
-        &mut self.memory[self.start..][..self.length]
-    }
 }
 
 /// How many numbers stand side by side in a tile.
@@ -319,11 +288,12 @@ impl<S: Scalar> WithSimd for Multiply<'_, S> {
         let (lanes, tile) = (S::lanes::<V>(), tile_width::<S, V>());
         let padded = m.next_multiple_of(lanes);
         let is_read_once = n < FEW_ROWS && m == padded && matches!(a, Source::Rows(..));
-        let mut block = match b {
-            Layout::Source(Source::Rows(..)) if is_read_once => Panels::unset(0),
-            Layout::Source(_) => Panels::unset(DEPTH.min(k) * padded),
-            Layout::Panels(_) => Panels::unset(0),
+        let block_length = match b {
+            Layout::Source(Source::Rows(..)) if is_read_once => 0,
+            Layout::Source(_) => DEPTH.min(k) * padded,
+            Layout::Panels(_) => 0,
         };
+        let mut block = Aligned::unset(block_length);
         // Blocks of nearly the same height.
         let blocks = n.div_ceil(ROWS);
         let (least, higher) = (n / blocks, n % blocks);
@@ -332,8 +302,8 @@ impl<S: Scalar> WithSimd for Multiply<'_, S> {
             let (rows, is_packed) = match &b {
                 Layout::Source(Source::Rows(b, _)) if is_read_once => (&b[depth * m..][..length * m], false),
                 Layout::Source(b) => {
-                    pack::<S, V>(b, (depth, length), m, &mut block.values_mut()[..length * padded]);
-                    (&block.values()[..length * padded], true)
+                    pack::<S, V>(b, (depth, length), m, &mut block[..length * padded]);
+                    (&block[..length * padded], true)
                 }
                 Layout::Panels(panels) => (&panels[depth * padded..][..length * padded], true),
             };

@@ -154,8 +154,9 @@ impl Subject {
         let features = self.net.embedding.forward(&self.batch);
         let (shape, flat) = (features.dim(), features.values().to_vec());
         let features = NumericGradient::of_slice(FEATURES, &flat, |x| {
-            let x = Matrix::from_kept(shape, x.to_vec().into());
-            value(from(x, &self.net))
+            let mut features = Matrix::unset(shape);
+            features.values_mut().copy_from_slice(x);
+            value(from(features, &self.net))
         });
         match error.into_inner() {
             Some(reason) => Err(self.fail(reason)),

@@ -9,10 +9,11 @@
 //! kernel reaches is handed back, and goes by itself.
 
 use super::super::{Problem, ProblemGradient, TOGETHER, Together, Upstream};
-use super::aligned::Aligned;
+
 use super::scaling::{Entry, FEW};
 use super::{Alignment, Differentiation, Potentials, Sinkhorn, Status, Value};
 use crate::loss::band::Banded;
+use grapheme_core::kept::Aligned;
 use grapheme_core::vector::{exp, ln};
 use grapheme_core::{Kept, Scalar, wide};
 use pulp::{Arch, Simd, WithSimd};

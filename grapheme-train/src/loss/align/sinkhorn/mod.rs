@@ -13,7 +13,6 @@
 //! | dummy column | the sum of all predicted masses | `deletion_i` |
 //! | corner | | 0 |
 
-mod aligned;
 mod bordered;
 mod implicit;
 mod lockstep;

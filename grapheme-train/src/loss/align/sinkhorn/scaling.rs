@@ -11,10 +11,10 @@
 //! problems, SIAM J. Sci. Comput. 2019).
 
 use super::Potentials;
-use super::aligned::Aligned;
+
 use super::bordered::{Bordered, Delivery};
 use grapheme_core::Scalar;
-use grapheme_core::kept::{Keep, Kept};
+use grapheme_core::kept::{Aligned, Keep, Kept};
 use grapheme_core::product::product;
 use grapheme_core::vector::{self, exp, ln};
 use grapheme_core::wide;
