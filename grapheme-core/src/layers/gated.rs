@@ -93,8 +93,9 @@ impl<S: Scalar> Layer<S> for GatedRound<S> {
         let GatedCache { norm, glu_input } = cache;
         let masked = self.dropout.masked(&dy, pass);
         let dmessage = masked.as_ref().unwrap_or(&dy);
-        let dglu = self.project.backward(glu(&glu_input).view(), dmessage.view(), &mut grad.project);
-        let dglu_input = glu_backward(glu_input, &dglu);
+        let dglu = self.project.backward_input(dmessage.view());
+        let (glu, dglu_input) = glu_backward(glu_input, dglu);
+        self.project.backward_parameters(glu.view(), dmessage.view(), &mut grad.project);
         let gathered = gather(&self.norm, &norm, pass, self.distance);
         let dgathered = self.gather.backward(gathered.view(), dglu_input.view(), &mut grad.gather);
         add_weight_gradient(&dgathered, &gathered, pass, dweights);
@@ -203,18 +204,21 @@ fn glu<S: Scalar>(input: &Matrix<S>) -> Matrix<S> {
     y
 }
 
-/// Gradient of the GLU's input, written over the input.
-fn glu_backward<S: Scalar>(mut input: Matrix<S>, dy: &Matrix<S>) -> Matrix<S> {
+/// The GLU's output once more, written over its gradient, and the gradient of its input, written over the input: both ask for the
+/// same sigmoid.
+fn glu_backward<S: Scalar>(mut input: Matrix<S>, mut dy: Matrix<S>) -> (Matrix<S>, Matrix<S>) {
     let d = dy.ncols();
     crate::wide! {
-        for (row, dy) in row_slices_mut(&mut input).zip(row_slices(dy)) {
+        for (row, dy) in row_slices_mut(&mut input).zip(row_slices_mut(&mut dy)) {
             let (u, v) = row.split_at_mut(d);
-            for ((u, v), &dy) in u.iter_mut().zip(v).zip(dy) {
-                let (value, gate) = (*u, sigmoid(*v));
-                *u = dy * gate;
-                *v = dy * value * gate * (S::one() - gate);
+            for ((u, v), dy) in u.iter_mut().zip(v).zip(dy) {
+                let gate = sigmoid(*v);
+                let y = *u * gate;
+                *u = *dy * gate;
+                *v = *dy * y * (S::one() - gate);
+                *dy = y;
             }
         }
     }
-    input
+    (dy, input)
 }

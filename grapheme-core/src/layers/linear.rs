@@ -52,6 +52,11 @@ impl<S: Scalar> Linear<S> {
     /// Adds the parameters' gradient into `grad` and returns `dx`.
     pub fn backward(&self, x: ArrayView2<'_, S>, dy: ArrayView2<'_, S>, grad: &mut Self) -> Matrix<S> {
         self.backward_parameters(x, dy, grad);
+        self.backward_input(dy)
+    }
+
+    /// `dx` alone.
+    pub fn backward_input(&self, dy: ArrayView2<'_, S>) -> Matrix<S> {
         product(dy, self.weight.t())
     }
 

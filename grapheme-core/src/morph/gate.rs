@@ -2,8 +2,9 @@
 
 use crate::graph::{EdgeKind, Topology};
 use crate::kept::{Kept, Matrix};
-use crate::layers::{Linear, ShapeError, log_sigmoids};
+use crate::layers::{Linear, ShapeError, log_sigmoids, row_slices, row_slices_mut};
 use crate::param_tree;
+use crate::product::{add_product, affine, product};
 use crate::random::Stream;
 use crate::scalar::Scalar;
 use crate::vector::{add_scaled, dot};
@@ -55,12 +56,9 @@ impl<S: Scalar> GatesGradient<S> {
     }
 }
 
-/// What [`Gate::backward`] needs.
+/// What [`Gate::backward`] needs: `[q(c); p(c)]` of each candidate, n x 2r.
 #[derive(Clone, Debug)]
-pub struct GateCache<S: Scalar> {
-    query: Matrix<S>,
-    key: Matrix<S>,
-}
+pub struct GateCache<S: Scalar>(Matrix<S>);
 
 impl<S: Scalar> Gate<S> {
     /// A gate over K = `slots` slots with projections to `rank` dimensions and temperature T.
@@ -74,17 +72,19 @@ impl<S: Scalar> Gate<S> {
     /// # Errors
     /// [`ShapeError`] if the candidates have other than d columns.
     pub fn forward(&self, candidates: &Matrix<S>, targets: &[u32]) -> Result<(Gates<S>, GateCache<S>), ShapeError> {
-        let (query, key) = (self.query.forward(candidates.view())?, self.key.forward(candidates.view())?);
+        ShapeError::check("gate", candidates, [candidates.nrows(), self.query.weight.nrows()])?;
+        let (weight, bias) = self.projections();
+        let projected = affine(candidates.view(), weight.view(), &bias);
         let (scale, temperature) = (self.similarity_scale(), S::lit(self.temperature));
-        let (rank, nothing) = (query.ncols(), self.nothing());
+        let (rank, nothing) = (self.query.bias.len(), self.nothing());
         let mut gates = Gates { log_stay: Kept::with_capacity(targets.len()), log_merge: Kept::unset(targets.len()) };
         crate::wide! {
             let mut thresholds = self.thresholds.iter().cycle();
             for (c, &target) in targets.iter().enumerate() {
-                let q = &query.values()[c * rank..][..rank];
+                let q = &projected.values()[2 * c * rank..][..rank];
                 let similarity = match target {
                     NO_TARGET => dot(q, nothing),
-                    target => dot(q, &key.values()[target as usize * rank..][..rank]),
+                    target => dot(q, &projected.values()[(2 * target as usize + 1) * rank..][..rank]),
                 } * scale;
                 let threshold = thresholds.next().copied().unwrap_or_else(S::zero);
                 gates.log_stay.push((similarity - threshold) / temperature);
@@ -94,7 +94,7 @@ impl<S: Scalar> Gate<S> {
                 (*stay, *merge) = log_sigmoids(*stay);
             }
         }
-        Ok((gates, GateCache { query, key }))
+        Ok((gates, GateCache(projected)))
     }
 
     /// Adds the gradient of the candidates to `dcandidates`, and that of the parameters into `grad`.
@@ -107,10 +107,10 @@ impl<S: Scalar> Gate<S> {
         dcandidates: &mut Matrix<S>,
         grad: &mut Self,
     ) {
-        let GateCache { query, key } = cache;
+        let GateCache(projected) = cache;
         let (scale, temperature) = (self.similarity_scale(), S::lit(self.temperature));
-        let (rank, slots, nothing) = (query.ncols(), self.thresholds.len(), self.nothing());
-        let (mut dquery, mut dkey) = (Matrix::unset(query.dim()), Matrix::zeros(key.dim()));
+        let (rank, slots, nothing) = (self.query.bias.len(), self.thresholds.len(), self.nothing());
+        let mut dprojected = Matrix::zeros(projected.dim());
         let mut dsimilarities = Kept::unset(targets.len());
         let dnothing = grad.key.bias.as_slice_mut().expect("a parameter is stored in row-major order");
         crate::wide! {
@@ -122,13 +122,15 @@ impl<S: Scalar> Gate<S> {
             }
             for (c, (&target, &dsimilarity)) in targets.iter().zip(dsimilarities.iter()).enumerate() {
                 grad.thresholds[c % slots] -= dsimilarity;
-                let (step, rows) = (dsimilarity * scale, c * rank..(c + 1) * rank);
-                let (q, dq) = (&query.values()[rows.clone()], &mut dquery.values_mut()[rows]);
+                let step = dsimilarity * scale;
+                // A target comes before its candidate.
+                let (earlier, later) = dprojected.values_mut().split_at_mut(2 * c * rank);
+                let (q, dq) = (&projected.values()[2 * c * rank..][..rank], &mut later[..rank]);
                 let (other, dother) = match target {
                     NO_TARGET => (nothing, &mut *dnothing),
                     target => {
-                        let rows = target as usize * rank..(target as usize + 1) * rank;
-                        (&key.values()[rows.clone()], &mut dkey.values_mut()[rows])
+                        let key = (2 * target as usize + 1) * rank;
+                        (&projected.values()[key..][..rank], &mut earlier[key..][..rank])
                     }
                 };
                 for (dq, &other) in dq.iter_mut().zip(other) {
@@ -137,8 +139,31 @@ impl<S: Scalar> Gate<S> {
                 add_scaled(dother, step, q);
             }
         }
-        self.query.add_backward(candidates.view(), dquery.view(), dcandidates, &mut grad.query);
-        self.key.add_backward(candidates.view(), dkey.view(), dcandidates, &mut grad.key);
+        add_product(dcandidates.view_mut(), dprojected.view(), self.projections().0.t());
+        let dweight = product(candidates.t(), dprojected.view());
+        for (part, grad) in [&mut grad.query, &mut grad.key].into_iter().enumerate() {
+            let columns = part * rank..(part + 1) * rank;
+            for (to, from) in row_slices_mut(&mut grad.weight).zip(row_slices(&dweight)) {
+                add_scaled(to, S::one(), &from[columns.clone()]);
+            }
+            let dbias = grad.bias.as_slice_mut().expect("a parameter is stored in row-major order");
+            for from in row_slices(&dprojected) {
+                add_scaled(dbias, S::one(), &from[columns.clone()]);
+            }
+        }
+    }
+
+    /// Both projections as one, `[q; p]`, d x 2r and 2r: a product makes better use of registers than two of half the width.
+    fn projections(&self) -> (Matrix<S>, Kept<S>) {
+        let (query, key) = (&self.query, &self.key);
+        let mut weight = Matrix::unset((query.weight.nrows(), 2 * query.weight.ncols()));
+        let parts = row_slices(&query.weight).zip(row_slices(&key.weight));
+        for (to, (query, key)) in row_slices_mut(&mut weight).zip(parts) {
+            let (to_query, to_key) = to.split_at_mut(query.len());
+            to_query.copy_from_slice(query);
+            to_key.copy_from_slice(key);
+        }
+        (weight, query.bias.iter().chain(&key.bias).copied().collect())
     }
 
     /// `p(0)`.

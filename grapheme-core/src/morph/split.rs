@@ -5,10 +5,11 @@ use crate::graph::Topology;
 use crate::kept::{Kept, Matrix};
 use crate::layers::{LayerNorm, Linear, NormCache, ShapeError, gelu, row_slices, row_slices_mut};
 use crate::param_tree;
+use crate::product::{add_product, affine};
 use crate::random::Stream;
 use crate::scalar::Scalar;
 use crate::vector::add_scaled;
-use ndarray::{Array2, s};
+use ndarray::{Array2, ArrayView2, s};
 
 /// The first half of a morph: each node splits into K candidates, and each candidate gets a gate.
 ///
@@ -34,7 +35,7 @@ pub struct MorphCache<S: Scalar> {
     norm: NormCache<S>,
     /// The split, from nodes to candidates.
     pub split: MergeHistory<S>,
-    affine: Matrix<S>,
+    /// What goes into the GELU of each slot, n x d.
     read: Kept<Matrix<S>>,
     /// Features of the candidates, nK x d.
     pub candidates: Matrix<S>,
@@ -71,18 +72,18 @@ impl<S: Scalar> Morph<S> {
         ShapeError::check("morph", &x, [topology.nodes(), self.norm.gain.len()])?;
         let norm = self.norm.forward(&x)?;
         let split = MergeHistory::split(x.nrows(), &self.slots);
-        let affine = split.forward(&self.norm.output(&norm));
-        let mut candidates = Matrix::unset(affine.dim());
+        let h = self.norm.output(&norm);
+        let mut candidates = split.forward(&h);
         let mut read = Kept::with_capacity(self.read.len());
         for (k, linear) in self.read.iter().enumerate() {
-            // An earlier morph may have left no node at all, and then slots have no first row.
-            let slot = s![k.min(affine.nrows())..;self.read.len(), ..];
-            let input = linear.forward(affine.slice(slot))?;
+            // (h + slot) W + b = h W + (slot W + b): nodes are read where they are, and not gathered slot by slot.
+            let bias = linear.forward(self.slot(k))?;
+            let input = affine(h.view(), linear.weight.view(), bias.values());
             crate::wide! {
-                let rows = row_slices_mut(&mut candidates).zip(row_slices(&affine)).skip(k).step_by(self.read.len());
-                for ((c, a), v) in rows.zip(row_slices(&input)) {
-                    for ((c, &a), &v) in c.iter_mut().zip(a).zip(v) {
-                        *c = a + gelu(v).0;
+                let rows = row_slices_mut(&mut candidates).skip(k).step_by(self.read.len());
+                for (c, v) in rows.zip(row_slices(&input)) {
+                    for (c, &v) in c.iter_mut().zip(v) {
+                        *c += gelu(v).0;
                     }
                 }
             }
@@ -90,7 +91,7 @@ impl<S: Scalar> Morph<S> {
         }
         let targets = merge_targets(topology, self.read.len());
         let (gates, gate) = self.gate.forward(&candidates, &targets)?;
-        Ok(MorphCache { norm, split, affine, read, candidates, targets, gates, gate })
+        Ok(MorphCache { norm, split, read, candidates, targets, gates, gate })
     }
 
     /// `dx` for the gradients of candidates and gates; adds the parameters' gradient into `grad`.
@@ -101,12 +102,11 @@ impl<S: Scalar> Morph<S> {
         dgates: &GatesGradient<S>,
         grad: &mut Self,
     ) -> Matrix<S> {
-        let MorphCache { norm, split, affine, mut read, candidates, targets, gates, gate } = cache;
+        let MorphCache { norm, split, mut read, candidates, targets, gates, gate } = cache;
         self.gate.backward((&candidates, &targets), &gates, gate, dgates, &mut dcandidates, &mut grad.gate);
         // From candidates to the affine rows, slot by slot and in place.
-        let mut daffine = dcandidates;
+        let (h, mut daffine) = (self.norm.output(&norm), dcandidates);
         for (k, input) in read.iter_mut().enumerate() {
-            let slot = s![k.min(affine.nrows())..;self.read.len(), ..];
             crate::wide! {
                 for (v, d) in row_slices_mut(input).zip(row_slices(&daffine).skip(k).step_by(self.read.len())) {
                     for (v, &d) in v.iter_mut().zip(d) {
@@ -114,7 +114,15 @@ impl<S: Scalar> Morph<S> {
                     }
                 }
             }
-            let through = self.read[k].backward(affine.slice(slot), input.view(), &mut grad.read[k]);
+            let (linear, grad) = (&self.read[k], &mut grad.read[k]);
+            let mut dbias = Matrix::zeros((1, input.ncols()));
+            for row in row_slices(input) {
+                add_scaled(dbias.values_mut(), S::one(), row);
+            }
+            add_product(grad.weight.view_mut(), h.t(), input.view());
+            add_product(grad.weight.view_mut(), self.slot(k).t(), dbias.view());
+            grad.bias += &dbias.row(0);
+            let through = linear.backward_input(input.view());
             crate::wide! {
                 let rows = row_slices_mut(&mut daffine).skip(k).step_by(self.read.len());
                 for (d, through) in rows.zip(row_slices(&through)) {
@@ -124,5 +132,10 @@ impl<S: Scalar> Morph<S> {
         }
         split.add_bias_gradient(&daffine, &mut grad.slots);
         self.norm.backward(&norm, split.backward(&daffine), None, &mut grad.norm)
+    }
+
+    /// 1 x d.
+    fn slot(&self, k: usize) -> ArrayView2<'_, S> {
+        self.slots.slice(s![k..k + 1, ..])
     }
 }
