@@ -87,6 +87,7 @@ keep!(f32);
 keep!(f64);
 keep!(u8);
 keep!(u32);
+keep!([u32; 2]);
 keep!(usize);
 keep!(bool);
 

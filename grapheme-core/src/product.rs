@@ -5,6 +5,8 @@
 mod kernel;
 mod transpose;
 
+pub(crate) use kernel::DEPTH;
+use kernel::Left;
 pub use kernel::{Factor, Registers, Right};
 
 use crate::kept::Matrix;
@@ -42,7 +44,7 @@ pub fn metered<R>(work: impl FnOnce() -> R) -> (R, Metered) {
 pub fn product<'b, S: Scalar>(a: ArrayView2<'_, S>, b: impl Into<Right<'b, S>>) -> Matrix<S> {
     let b = b.into();
     let mut c = Matrix::unset((a.nrows(), b.dim().1));
-    run(c.view_mut(), false, None, a, b);
+    run(c.view_mut(), false, None, Left::Array(a), b);
     c
 }
 
@@ -53,7 +55,7 @@ pub fn product<'b, S: Scalar>(a: ArrayView2<'_, S>, b: impl Into<Right<'b, S>>) 
 pub fn affine<'b, S: Scalar>(a: ArrayView2<'_, S>, b: impl Into<Right<'b, S>>, bias: &[S]) -> Matrix<S> {
     let b = b.into();
     let mut c = Matrix::unset((a.nrows(), b.dim().1));
-    run(c.view_mut(), false, Some(bias), a, b);
+    run(c.view_mut(), false, Some(bias), Left::Array(a), b);
     c
 }
 
@@ -62,7 +64,7 @@ pub fn affine<'b, S: Scalar>(a: ArrayView2<'_, S>, b: impl Into<Right<'b, S>>, b
 /// # Panics
 /// If the shapes do not fit.
 pub fn add_affine<'b, S: Scalar>(c: &mut Matrix<S>, a: ArrayView2<'_, S>, b: impl Into<Right<'b, S>>, bias: &[S]) {
-    run(c.view_mut(), true, Some(bias), a, b.into());
+    run(c.view_mut(), true, Some(bias), Left::Array(a), b.into());
 }
 
 /// `c += a b`, for `a` of n x k, `b` of k x m and `c` of n x m; any of them may be transposed or a slice.
@@ -70,7 +72,7 @@ pub fn add_affine<'b, S: Scalar>(c: &mut Matrix<S>, a: ArrayView2<'_, S>, b: imp
 /// # Panics
 /// If the shapes do not fit.
 pub fn add_product<'b, S: Scalar>(c: ArrayViewMut2<'_, S>, a: ArrayView2<'_, S>, b: impl Into<Right<'b, S>>) {
-    run(c, true, None, a, b.into());
+    run(c, true, None, Left::Array(a), b.into());
 }
 
 /// `c = a b`, whatever `c` held.
@@ -78,15 +80,48 @@ pub fn add_product<'b, S: Scalar>(c: ArrayViewMut2<'_, S>, a: ArrayView2<'_, S>,
 /// # Panics
 /// If the shapes do not fit.
 pub fn write_product<'b, S: Scalar>(c: ArrayViewMut2<'_, S>, a: ArrayView2<'_, S>, b: impl Into<Right<'b, S>>) {
-    run(c, false, None, a, b.into());
+    run(c, false, None, Left::Array(a), b.into());
 }
 
-fn run<S: Scalar>(mut c: ArrayViewMut2<'_, S>, adds: bool, bias: Option<&[S]>, a: ArrayView2<'_, S>, b: Right<'_, S>) {
-    let ((n, k), m) = (a.dim(), b.dim().1);
+/// `c[to] += a[from] b` for each pair `[from, to]` of rows: of `a`, n x k, those alone are multiplied that are named, where they are.
+///
+/// # Panics
+/// If the shapes do not fit, or a pair names a row that is not there.
+pub fn add_product_of_rows<'b, S: Scalar>(
+    c: &mut Matrix<S>,
+    pairs: &[[u32; 2]],
+    a: &Matrix<S>,
+    b: impl Into<Right<'b, S>>,
+) {
+    run(c.view_mut(), true, None, Left::Rows(a, pairs), b.into());
+}
+
+/// `c += ` the sum of `a[from]^T b[to]` over pairs `[from, to]` of rows, in the order of `to`: what the transpose of `a` would be multiplied
+/// with, of rows that are named alone.
+///
+/// # Panics
+/// If the shapes do not fit, a pair names a row that is not there, or pairs are in another order.
+pub fn add_product_over_rows<'b, S: Scalar>(
+    c: ArrayViewMut2<'_, S>,
+    pairs: &[[u32; 2]],
+    a: &Matrix<S>,
+    b: impl Into<Right<'b, S>>,
+) {
+    assert!(pairs.is_sorted_by_key(|&[_, to]| to), "terms are in the order of the right factor's rows");
+    run(c, true, None, Left::Terms(a, pairs), b.into());
+}
+
+fn run<S: Scalar>(mut c: ArrayViewMut2<'_, S>, adds: bool, bias: Option<&[S]>, a: Left<'_, S>, b: Right<'_, S>) {
+    let (k, m) = b.dim();
+    // Rows of the result, numbers that each row of the left factor must have, and how many products there are in one of a column.
+    let (n, [found, expected], terms) = match a {
+        Left::Array(a) => (a.nrows(), [a.ncols(), k], a.nrows() * k),
+        Left::Rows(a, pairs) => (c.nrows(), [a.ncols(), k], pairs.len() * k),
+        Left::Terms(a, pairs) => (a.ncols(), [k, k], pairs.len() * a.ncols()),
+    };
     assert!(
-        b.dim().0 == k && c.dim() == (n, m) && bias.is_none_or(|bias| bias.len() == m),
-        "a product of {:?} and {:?} does not fit {:?}",
-        a.dim(),
+        found == expected && c.dim() == (n, m) && bias.is_none_or(|bias| bias.len() == m),
+        "a product of {n} x {found} and {:?} does not fit {:?}",
         b.dim(),
         c.dim()
     );
@@ -94,19 +129,15 @@ fn run<S: Scalar>(mut c: ArrayViewMut2<'_, S>, adds: bool, bias: Option<&[S]>, a
     match c.as_slice_mut() {
         Some(c) => kernel::multiply(c, adds, bias, a, b),
         None => {
-            let mut whole = Matrix::unset((n, m));
-            kernel::multiply(whole.values_mut(), false, bias, a, b);
-            if adds {
-                c += &*whole;
-            } else {
-                c.assign(&whole);
-            }
+            let mut whole = Matrix::of(c.view());
+            kernel::multiply(whole.values_mut(), adds, bias, a, b);
+            c.assign(&whole);
         }
     }
     if let Some((Metered { products, operations, seconds }, started)) = meter {
         METER.set(Some(Metered {
             products: products + 1,
-            operations: operations + 2.0 * n as f64 * k as f64 * m as f64,
+            operations: operations + 2.0 * terms as f64 * m as f64,
             seconds: seconds + started.elapsed().as_secs_f64(),
         }));
     }
@@ -146,6 +177,24 @@ mod tests {
             moved.fill(S::one());
             add_affine(&mut moved, a.view(), b.view(), bias.to_slice().unwrap());
             near(&(&*moved - &bias - S::one()), "added with a bias");
+            // The rows that pairs name: every third, twice as far down in what they are made to, and one row of it none.
+            let pairs: Vec<[u32; 2]> = (0..n as u32).step_by(3).map(|i| [n as u32 - 1 - i, i]).collect();
+            let (mut rows, am) = (Matrix::zeros((n, m)), Matrix::of(a.view()));
+            add_product_of_rows(&mut rows, &pairs, &am, b.view());
+            let mut picked = Array2::zeros((n, m));
+            pairs.iter().for_each(|&[from, to]| picked.row_mut(to as usize).assign(&expected.row(from as usize)));
+            assert!(rows.iter().zip(&picked).all(|(&x, &y): (&S, &S)| (x - y).widen().abs() <= tolerance));
+            // As terms of sums: the right factor's rows, of which each second is left out.
+            let pairs: Vec<[u32; 2]> = (0..k as u32).step_by(2).map(|to| [k as u32 - 1 - to, to]).collect();
+            let (mut sums, at) = (Array2::<S>::ones((n, m)), Matrix::of(a.t()));
+            let some: Vec<usize> = pairs.iter().map(|&[from, _]| from as usize).collect();
+            let others: Vec<usize> = pairs.iter().map(|&[_, to]| to as usize).collect();
+            let picked = naive(a.select(Axis(1), &some).view(), b.select(Axis(0), &others).view());
+            for _ in 0..2 {
+                add_product_over_rows(sums.view_mut(), &pairs, &at, b.view());
+            }
+            let off = |(&x, &y): (&S, &S)| (x - S::one() - y - y).widen().abs();
+            assert!(sums.iter().zip(&picked).map(off).all(|off| off <= 3.0 * tolerance));
             // The same through transposed and reversed views, and into a slice of something larger.
             let (mut at, mut bt) = (a.t().as_standard_layout().to_owned(), b.t().as_standard_layout().to_owned());
             near(&product(at.t(), bt.t()), "transposed");

@@ -1,6 +1,6 @@
 //! Features of code points without a vocabulary.
 
-use super::{row_slices, row_slices_mut, uniform};
+use super::{add, row_slices, row_slices_mut, uniform};
 use crate::graph::GraphBatch;
 use crate::kept::Matrix;
 use crate::param_tree;
@@ -80,14 +80,6 @@ impl<S: Scalar> HashedEmbedding<S> {
 /// The tag of a node.
 fn position(batch: &GraphBatch, node: usize) -> usize {
     batch.position(node).min(POSITIONS - 1)
-}
-
-/// `to += from`.
-#[inline(always)]
-fn add<S: Scalar>(to: &mut [S], from: &[S]) {
-    for (to, &from) in to.iter_mut().zip(from) {
-        *to += from;
-    }
 }
 
 fn slice<S>(table: &Array2<S>) -> &[S] {

@@ -1,18 +1,18 @@
 //! Gated message passing between nodes at a fixed distance.
 
+use super::neighbours::Neighbours;
 use super::{Dropout, Layer, LayerNorm, Linear, NormCache, Pass, ShapeError, row_slices, row_slices_mut, sigmoid};
 use crate::kept::{Kept, Matrix};
 use crate::param_tree;
 use crate::random::Stream;
 use crate::scalar::Scalar;
-use crate::vector::{add_scaled, dot};
 
 /// `y = x + dropout(GLU([before; h; after] W3 + b3) W + b)`, `h = LayerNorm(x)`, `GLU([u; v]) = u * sigmoid(v)`
 /// (gated convolution: Dauphin et al., 2017).
 ///
 /// `before` of a node is the row of `h` at the given distance before it in the chain, plus the rows of the nodes with an
 /// explicit edge to it, times the edge's weight; `after` is the same in the other direction. Where there is no such node
-/// it is zero. Gathering `before` and gathering `after` are each other's transpose, which is all that backward needs.
+/// it is zero, and its product is left out.
 ///
 /// Without the residual connection ([`GatedRound::without_residual`]), `y = dropout(GLU(...) W + b)`.
 ///
@@ -32,8 +32,8 @@ pub struct GatedRound<S> {
 
 param_tree!(GatedRound { norm, gather, project });
 
-/// What [`GatedRound`]'s backward pass needs: the normalised rows and the input of the GLU. Gathered rows and the GLU's
-/// output are computed again.
+/// What [`GatedRound`]'s backward pass needs: the normalised rows and the input of the GLU. The GLU's output is computed
+/// again.
 #[derive(Clone, Debug)]
 pub struct GatedCache<S: Scalar> {
     norm: NormCache<S>,
@@ -66,7 +66,7 @@ impl<S: Scalar> Layer<S> for GatedRound<S> {
     fn forward(&self, mut x: Matrix<S>, pass: Pass<'_, S>) -> Result<(Matrix<S>, GatedCache<S>), ShapeError> {
         ShapeError::check("gated round", &x, [pass.topology.nodes(), self.norm.gain.len()])?;
         let norm = self.norm.forward(&x)?;
-        let glu_input = self.gather.forward(gather(&self.norm, &norm, pass, self.distance).view())?;
+        let glu_input = Neighbours::new(&self.norm, &norm, pass, self.distance).forward(&self.gather);
         let glu = glu(&glu_input);
         if self.residual && !self.dropout.drops(pass) {
             self.project.add_forward(glu.view(), &mut x)?;
@@ -96,96 +96,9 @@ impl<S: Scalar> Layer<S> for GatedRound<S> {
         let dglu = self.project.backward_input(dmessage.view());
         let (glu, dglu_input) = glu_backward(glu_input, dglu);
         self.project.backward_parameters(glu.view(), dmessage.view(), &mut grad.project);
-        let gathered = gather(&self.norm, &norm, pass, self.distance);
-        let dgathered = self.gather.backward(gathered.view(), dglu_input.view(), &mut grad.gather);
-        add_weight_gradient(&dgathered, &gathered, pass, dweights);
-        let dh = gather_backward(&dgathered, pass, self.distance);
+        let neighbours = Neighbours::new(&self.norm, &norm, pass, self.distance);
+        let dh = neighbours.backward(&self.gather, &dglu_input, dweights, &mut grad.gather);
         self.norm.backward(&norm, dh, self.residual.then_some(&dy), &mut grad.norm)
-    }
-}
-
-/// The rows `[before; h; after]`, n x 3d.
-fn gather<S: Scalar>(norm: &LayerNorm<S>, cache: &NormCache<S>, pass: Pass<'_, S>, distance: usize) -> Matrix<S> {
-    let (n, d) = cache.dim();
-    let topology = pass.topology;
-    let mut z = Matrix::unset((n, 3 * d));
-    crate::wide! {
-        let mut graphs = (0..topology.graphs()).map(|graph| topology.range(graph));
-        let mut range = 0..0;
-        for (i, z) in row_slices_mut(&mut z).enumerate() {
-            while i >= range.end {
-                range = graphs.next().expect("every node is in one graph");
-            }
-            let (before, rest) = z.split_at_mut(d);
-            let (own, after) = rest.split_at_mut(d);
-            norm.write_row(cache, i, own);
-            if topology.is_chain() && i >= range.start + distance {
-                norm.write_row(cache, i - distance, before);
-            } else {
-                before.fill(S::zero());
-            }
-            if topology.is_chain() && i + distance < range.end {
-                norm.write_row(cache, i + distance, after);
-            } else {
-                after.fill(S::zero());
-            }
-        }
-    }
-    for (place, edge) in topology.incoming().as_slice().iter().enumerate() {
-        let (source, target, weight) = (edge.source as usize, edge.target as usize, pass.weight(place, edge));
-        // The source comes first.
-        let (earlier, later) = z.values_mut().split_at_mut(target * 3 * d);
-        let (source, target) = (&mut earlier[source * 3 * d..][..3 * d], &mut later[..3 * d]);
-        add_scaled(&mut target[..d], weight, &source[d..2 * d]);
-        add_scaled(&mut source[2 * d..], weight, &target[d..2 * d]);
-    }
-    z
-}
-
-/// The transpose of [`gather`].
-fn gather_backward<S: Scalar>(dz: &Matrix<S>, pass: Pass<'_, S>, distance: usize) -> Matrix<S> {
-    let (n, d) = (dz.nrows(), dz.ncols() / 3);
-    let topology = pass.topology;
-    let mut dh = Matrix::unset((n, d));
-    let rows = dz.values();
-    let row = |i: usize| rows[i * 3 * d..][..3 * d].split_at(d);
-    crate::wide! {
-        let mut graphs = (0..topology.graphs()).map(|graph| topology.range(graph));
-        let mut range = 0..0;
-        for (i, dh) in row_slices_mut(&mut dh).enumerate() {
-            while i >= range.end {
-                range = graphs.next().expect("every node is in one graph");
-            }
-            dh.copy_from_slice(&row(i).1[..d]);
-            if topology.is_chain() && i + distance < range.end {
-                for (dh, &d) in dh.iter_mut().zip(row(i + distance).0) {
-                    *dh += d;
-                }
-            }
-            if topology.is_chain() && i >= range.start + distance {
-                for (dh, &d) in dh.iter_mut().zip(&row(i - distance).1[d..]) {
-                    *dh += d;
-                }
-            }
-        }
-    }
-    for (place, edge) in topology.incoming().as_slice().iter().enumerate() {
-        let (source, target, weight) = (edge.source as usize, edge.target as usize, pass.weight(place, edge));
-        let dh = dh.values_mut();
-        add_scaled(&mut dh[source * d..][..d], weight, row(target).0);
-        add_scaled(&mut dh[target * d..][..d], weight, &row(source).1[d..]);
-    }
-    dh
-}
-
-/// `dw = <dbefore_target, h_source> + <dafter_source, h_target>` of each explicit edge, where it is asked for.
-fn add_weight_gradient<S: Scalar>(dz: &Matrix<S>, z: &Matrix<S>, pass: Pass<'_, S>, dweights: &mut [S]) {
-    let d = z.ncols() / 3;
-    let part = |row: usize, part: usize| (row * 3 + part) * d..(row * 3 + part + 1) * d;
-    let (dz, z) = (dz.values(), z.values());
-    for (dweight, edge) in dweights.iter_mut().zip(pass.topology.incoming().as_slice()) {
-        let (source, target) = (edge.source as usize, edge.target as usize);
-        *dweight += dot(&dz[part(target, 0)], &z[part(source, 1)]) + dot(&dz[part(source, 2)], &z[part(target, 1)]);
     }
 }
 

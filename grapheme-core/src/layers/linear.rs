@@ -77,7 +77,8 @@ impl<S: Scalar> Linear<S> {
         if expected == found { Ok(()) } else { Err(ShapeError { layer: "linear", expected, found }) }
     }
 
-    fn bias(&self) -> &[S] {
+    /// m numbers.
+    pub(super) fn bias(&self) -> &[S] {
         self.bias.as_slice().expect("a parameter is stored in row-major order")
     }
 }

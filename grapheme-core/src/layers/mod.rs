@@ -11,6 +11,7 @@ mod dropout;
 mod embedding;
 mod gated;
 mod linear;
+mod neighbours;
 mod norm;
 mod recurrent;
 
@@ -270,6 +271,14 @@ impl<S: Scalar> ParamTree<S> for Round<S> {
 /// A matrix of independent uniform numbers in (-bound, bound).
 pub(crate) fn uniform<S: Scalar>(shape: (usize, usize), bound: f64, stream: &mut Stream) -> Array2<S> {
     Array2::from_shape_simple_fn(shape, || S::lit((2.0 * stream.random::<f64>() - 1.0) * bound))
+}
+
+/// `to += from`.
+#[inline(always)]
+pub(crate) fn add<S: Scalar>(to: &mut [S], from: &[S]) {
+    for (to, &from) in to.iter_mut().zip(from) {
+        *to += from;
+    }
 }
 
 /// Adds the sum of the rows of `dy` to `db`: the gradient of a bias.

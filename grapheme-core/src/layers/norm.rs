@@ -38,6 +38,11 @@ impl<S: Scalar> NormCache<S> {
     pub fn dim(&self) -> (usize, usize) {
         self.unit.dim()
     }
+
+    /// The rows before gain and shift.
+    pub(super) fn unit(&self) -> &Matrix<S> {
+        &self.unit
+    }
 }
 
 impl<S: Scalar> LayerNorm<S> {

@@ -14,7 +14,7 @@ use pulp::{Arch, Simd, WithSimd};
 /// Rows of a tile.
 const ROWS: usize = 6;
 /// Products that are summed before they are added to the result.
-const DEPTH: usize = 128;
+pub const DEPTH: usize = 128;
 /// A processor that has so many registers has room for tiles of twice the width.
 const MANY_REGISTERS: usize = 32;
 /// Below so many rows a right factor is read but once or twice, so it is not laid out.
@@ -167,14 +167,39 @@ impl<'a, S: Scalar> From<&'a Factor<S>> for Right<'a, S> {
     }
 }
 
+/// The left factor of a product.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Left<'a, S: Scalar> {
+    /// As it is: each row is one of the result.
+    Array(ArrayView2<'a, S>),
+    /// The first row of each pair: what is made of it goes to the second row of the result.
+    Rows(&'a Matrix<S>, &'a [[u32; 2]]),
+    /// The transpose of a matrix: of each pair, its first row is multiplied with the second of the right factor, and all are summed, in the
+    /// order of that.
+    Terms(&'a Matrix<S>, &'a [[u32; 2]]),
+}
+
 /// `c = a b`, or `c += a b` if it `adds`, and `bias` for each row, if there is one; `c` is in row-major order, and all shapes fit.
-pub(super) fn multiply<S: Scalar>(c: &mut [S], adds: bool, bias: Option<&[S]>, a: ArrayView2<'_, S>, b: Right<'_, S>) {
-    let (shape, mut a_copy, mut b_copy) = ([a.nrows(), a.ncols(), b.dim().1], None, None);
+pub(super) fn multiply<S: Scalar>(c: &mut [S], adds: bool, bias: Option<&[S]>, a: Left<'_, S>, b: Right<'_, S>) {
+    let ([k, m], mut a_copy, mut b_copy) = (<[usize; 2]>::from(b.dim()), None, None);
     let b = match b {
         Right::Array(b) => Layout::Source(Source::of(b, &mut b_copy)),
         Right::Factor(factor) => Layout::Panels(&factor.panels),
     };
-    S::multiply(Multiply { c, adds, bias, shape, a: Source::of(a, &mut a_copy), b });
+    let (n, a, order) = match a {
+        Left::Array(a) => (a.nrows(), Source::of(a, &mut a_copy), Order::All),
+        Left::Rows(a, pairs) => (pairs.len(), Source::Rows(a.values(), a.ncols()), Order::Rows(pairs)),
+        Left::Terms(a, pairs) => (a.ncols(), Source::Columns(a.values(), a.ncols()), Order::Terms(pairs)),
+    };
+    S::multiply(Multiply { c, adds, bias, shape: [n, k, m], a, order, b });
+}
+
+/// What is read of a left factor: see [`Left`].
+#[derive(Clone, Copy)]
+enum Order<'a> {
+    All,
+    Rows(&'a [[u32; 2]]),
+    Terms(&'a [[u32; 2]]),
 }
 
 /// A factor in memory.
@@ -265,6 +290,7 @@ pub struct Multiply<'a, S> {
     bias: Option<&'a [S]>,
     shape: [usize; 3],
     a: Source<'a, S>,
+    order: Order<'a>,
     b: Layout<'a, S>,
 }
 
@@ -273,7 +299,7 @@ impl<S: Scalar> WithSimd for Multiply<'_, S> {
 
     #[inline(always)]
     fn with_simd<V: Simd>(self, simd: V) {
-        let Self { c, mut adds, mut bias, shape: [n, k, m], a, b } = self;
+        let Self { c, mut adds, mut bias, shape: [n, k, m], a, order, b } = self;
         if n * m == 0 {
             return;
         }
@@ -299,6 +325,13 @@ impl<S: Scalar> WithSimd for Multiply<'_, S> {
         let (least, higher) = (n / blocks, n % blocks);
         for depth in (0..k).step_by(DEPTH) {
             let length = DEPTH.min(k - depth);
+            let terms = match order {
+                Order::Terms(pairs) => {
+                    let before = |end: usize| pairs.partition_point(|&[_, to]| (to as usize) < end);
+                    Some(&pairs[before(depth)..before(depth + length)])
+                }
+                Order::All | Order::Rows(_) => None,
+            };
             let (rows, is_packed) = match &b {
                 Layout::Source(Source::Rows(b, _)) if is_read_once => (&b[depth * m..][..length * m], false),
                 Layout::Source(b) => {
@@ -317,9 +350,18 @@ impl<S: Scalar> WithSimd for Multiply<'_, S> {
                 let mut i = 0;
                 for block in 0..blocks {
                     let height = least + usize::from(block < higher);
-                    let c = &mut c[i * m + j..];
                     let bias = bias.map(|bias| &bias[j..][..width]);
-                    let work = Tile { c, c_stride: m, width, adds, bias, a, at: (i, depth), length, b, b_stride };
+                    // Written out: arrays by closures are calls, which cost as much as a small tile.
+                    let row = |r: usize| {
+                        let row = i + r.min(height - 1);
+                        match order {
+                            Order::Rows(pairs) => [pairs[row][0] as usize, pairs[row][1] as usize],
+                            Order::All | Order::Terms(_) => [row; 2],
+                        }
+                    };
+                    let rows = [row(0), row(1), row(2), row(3), row(4), row(5)];
+                    let columns = (j, width);
+                    let work = Tile { c, c_stride: m, columns, adds, bias, a, rows, depth, length, terms, b, b_stride };
                     if registers == 1 {
                         work.of_height::<V, 1>(simd, height);
                     } else if V::REGISTER_COUNT < MANY_REGISTERS || registers == 2 {
@@ -339,16 +381,20 @@ impl<S: Scalar> WithSimd for Multiply<'_, S> {
 
 /// One tile of the result, and what is summed into it.
 struct Tile<'a, S> {
-    /// From its first number on.
     c: &'a mut [S],
     c_stride: usize,
-    width: usize,
+    /// The first column, and how many there are.
+    columns: (usize, usize),
     adds: bool,
     bias: Option<&'a [S]>,
     a: Source<'a, S>,
-    /// Where the left factor begins.
-    at: (usize, usize),
+    /// The rows of the left factor, each with that of the result.
+    rows: [[usize; 2]; ROWS],
+    /// Where the sums begin.
+    depth: usize,
     length: usize,
+    /// See [`Left::Terms`].
+    terms: Option<&'a [[u32; 2]]>,
     b: &'a [S],
     b_stride: usize,
 }
@@ -392,17 +438,12 @@ impl<S: Scalar, const R: usize, const C: usize> WithSimd for Exact<'_, S, R, C> 
 
     #[inline(always)]
     fn with_simd<V: Simd>(self, simd: V) {
-        let Tile { c, c_stride, width, adds, bias, a, at, length, b, b_stride } = self.0;
+        let Tile { c, c_stride, columns, adds, bias, a, rows, depth, length, terms, b, b_stride } = self.0;
         let lanes = S::lanes::<V>();
-        let (i, depth) = at;
         let mut sums = match a {
             Source::Rows(a, a_stride) => {
-                let mut start = i * a_stride + depth;
-                let mut next = |r: usize| {
-                    start += if 0 < r && r < R { a_stride } else { 0 };
-                    &a[start..][..length]
-                };
-                let rows = [next(0), next(1), next(2), next(3), next(4), next(5)];
+                let row = |r: usize| &a[rows[r][0] * a_stride + depth..][..length];
+                let rows = [row(0), row(1), row(2), row(3), row(4), row(5)];
                 let pick = |&k: &usize, r: usize| rows[r][k];
                 if b_stride == C * lanes {
                     sums::<S, V, R, C, _>(simd, 0..length, pick, S::registers::<V>(b).as_chunks::<C>().0.iter())
@@ -415,16 +456,35 @@ impl<S: Scalar, const R: usize, const C: usize> WithSimd for Exact<'_, S, R, C> 
                 }
             }
             Source::Columns(a, a_stride) => {
-                let columns = a[depth * a_stride + i..].chunks(a_stride).map(
-                    #[inline(always)]
-                    |column| column.first_chunk::<R>().expect("as high as a tile"),
-                );
+                let (first, b) = (rows[0][0], S::registers::<V>(b).as_chunks::<C>().0);
                 let pick = |column: &&[S; R], r: usize| column[r];
-                sums::<S, V, R, C, _>(simd, columns, pick, S::registers::<V>(b).as_chunks::<C>().0.iter())
+                match terms {
+                    None => {
+                        let columns = a[depth * a_stride + first..].chunks(a_stride).map(
+                            #[inline(always)]
+                            |column| column.first_chunk::<R>().expect("as high as a tile"),
+                        );
+                        sums::<S, V, R, C, _>(simd, columns, pick, b.iter())
+                    }
+                    Some(terms) => {
+                        let columns = terms.iter().map(
+                            #[inline(always)]
+                            |&[from, _]| {
+                                a[from as usize * a_stride + first..].first_chunk().expect("as high as a tile")
+                            },
+                        );
+                        let b = terms.iter().map(
+                            #[inline(always)]
+                            |&[_, to]| &b[to as usize - depth],
+                        );
+                        sums::<S, V, R, C, _>(simd, columns, pick, b)
+                    }
+                }
             }
         };
         each_row!(R, sums, |r, row| {
-            let c = &mut c[r * c_stride..][..width];
+            let (j, width) = columns;
+            let c = &mut c[rows[r][1] * c_stride + j..][..width];
             if width == C * lanes {
                 let c = &mut S::registers_mut::<V>(c)[..C];
                 if let Some(bias) = bias {
@@ -488,7 +548,15 @@ mod tests {
                 let mut c = vec![f32::NAN; n * m];
                 let (a, b) = (a.as_slice().unwrap(), b.as_slice().unwrap());
                 let b = Layout::Source(Source::Rows(b, m));
-                run(Multiply { c: &mut c, adds: false, bias: None, shape: [n, k, m], a: Source::Rows(a, k), b });
+                run(Multiply {
+                    c: &mut c,
+                    adds: false,
+                    bias: None,
+                    shape: [n, k, m],
+                    a: Source::Rows(a, k),
+                    order: Order::All,
+                    b,
+                });
                 c
             };
             let best = on(&|work| Arch::new().dispatch(work));

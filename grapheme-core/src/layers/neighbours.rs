@@ -1,0 +1,353 @@
+//! What a node reads of its neighbours, multiplied where it is.
+
+use super::{LayerNorm, Linear, NormCache, Pass, add, add_row_sum, row_slices, row_slices_mut};
+use crate::graph::Edges;
+use crate::kept::{Kept, Matrix};
+use crate::product::{
+    DEPTH, Factor, add_product, add_product_of_rows, add_product_over_rows, affine, product, write_product,
+};
+use crate::random::mix;
+use crate::scalar::Scalar;
+use crate::vector::{add_scaled, dot};
+use crate::wide;
+use ndarray::{ArrayView2, s};
+
+/// The rows `[before; h; after]` of all nodes without zeros and copies: the rows of `h`, and which of them each node has before and after it.
+/// Where explicit edges meet, their weighted sum is a row of its own, beyond those of `h`.
+///
+/// A product with all of it is three, each of rows of `h` with a third of the weights, and takes no time for what nodes at the ends of a
+/// chain do not have. Where many nodes are alike, as the letters of texts are before they have read of each other, each kind of row is
+/// multiplied once, to the same bits.
+pub(super) struct Neighbours<'a, S: Scalar> {
+    pass: Pass<'a, S>,
+    distance: usize,
+    nodes: usize,
+    /// Those of `h`, then the sums; or of each kind one.
+    rows: Matrix<S>,
+    /// The kind of each node, if many are alike.
+    kinds: Option<Kept<u32>>,
+    /// The row before a node, and the node; in the order of nodes.
+    before: Kept<[u32; 2]>,
+    /// The row after a node, and the node.
+    after: Kept<[u32; 2]>,
+}
+
+/// The nodes that are the first of their kind, and the kind of each node, if there are at least twice as many nodes as kinds. Nodes are of
+/// one kind whose rows are the same.
+///
+/// Ends early where few are alike: those that have heard of their neighbours.
+#[inline(always)]
+fn alike<S: Scalar>(rows: &Matrix<S>) -> Option<(Kept<u32>, Kept<u32>)> {
+    /// Kinds that may be found before there must be twice as many nodes.
+    const FEW: usize = 16;
+    /// Other kinds that may be met on the way to one.
+    const MET: usize = 8;
+    const NONE: u32 = u32::MAX;
+    let (n, d) = rows.dim();
+    let row = |node: usize| &rows.values()[node * d..][..d];
+    let mut table = Kept::filled(n.next_power_of_two(), NONE);
+    let (mut first, mut kinds) = (Kept::with_capacity(n), Kept::with_capacity(n));
+    for node in 0..n {
+        let some = row(node).iter().step_by(d.div_ceil(4));
+        let hash = mix(some.fold(0_u64, |hash, x| hash.rotate_left(13) ^ x.widen().to_bits())) as usize;
+        let mut place = hash & (table.len() - 1);
+        let mut met = 0;
+        while let Some(&other) = first.get(table[place] as usize) {
+            // All of them, side by side: nearly always they are the same.
+            let other = row(other as usize);
+            let differ: u32 = row(node).iter().zip(other).map(|(x, y)| u32::from(x != y)).sum();
+            if differ == 0 {
+                break;
+            }
+            (place, met) = ((place + 1) & (table.len() - 1), met + 1);
+            if met == MET {
+                return None;
+            }
+        }
+        if table[place] == NONE {
+            if first.len() >= FEW + node / 2 || 2 * first.len() >= n {
+                return None;
+            }
+            table[place] = first.len() as u32;
+            first.push(node as u32);
+        }
+        kinds.push(table[place]);
+    }
+    (2 * first.len() <= n).then_some((first, kinds))
+}
+
+/// On which side of a node its neighbours are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Before,
+    After,
+}
+
+/// Calls `act` with each neighbour of a node on one side, what it weighs, and the place of the edge if it is an explicit one.
+fn each_neighbour<S: Scalar>(
+    pass: Pass<'_, S>,
+    distance: usize,
+    (node, side): (usize, Side),
+    mut act: impl FnMut(usize, S, Option<usize>),
+) {
+    let topology = pass.topology;
+    let range = topology.range(topology.graph_of(node as u32));
+    let next = match side {
+        Side::Before => node.checked_sub(distance).filter(|before| range.contains(before)),
+        Side::After => Some(node + distance).filter(|after| range.contains(after)),
+    };
+    if let Some(next) = next.filter(|_| topology.is_chain()) {
+        act(next, S::one(), None);
+    }
+    match side {
+        Side::Before => {
+            for (place, edge) in topology.entering(node) {
+                act(edge.source as usize, pass.weight(place, edge), Some(place));
+            }
+        }
+        Side::After => {
+            for (place, edge) in topology.leaving(node) {
+                act(edge.target as usize, pass.weight(place, edge), Some(place));
+            }
+        }
+    }
+}
+
+impl<'a, S: Scalar> Neighbours<'a, S> {
+    /// Those of nodes with normalised rows, at the given distance along the chain.
+    pub(super) fn new(norm: &LayerNorm<S>, cache: &NormCache<S>, pass: Pass<'a, S>, distance: usize) -> Self {
+        let (topology, (nodes, d)) = (pass.topology, cache.dim());
+        let (mut before, mut after) = (Kept::with_capacity(nodes), Kept::with_capacity(nodes));
+        let mut count = nodes as u32;
+        let has_edges = !topology.incoming().as_slice().is_empty();
+        for range in (0..topology.graphs()).map(|graph| topology.range(graph)) {
+            for node in range.clone() {
+                let is_sum = |edges: &Edges| has_edges && !edges.of(node).is_empty();
+                let mut push = |pairs: &mut Kept<[u32; 2]>, is_sum: bool, next: usize| {
+                    if is_sum {
+                        pairs.push([count, node as u32]);
+                        count += 1;
+                    } else if topology.is_chain() && range.contains(&next) {
+                        pairs.push([next as u32, node as u32]);
+                    }
+                };
+                push(&mut before, is_sum(topology.incoming()), node.wrapping_sub(distance));
+                push(&mut after, is_sum(topology.outgoing()), node + distance);
+            }
+        }
+        let may_be_alike = count as usize == nodes && d <= DEPTH;
+        if let Some((first, kinds)) = if may_be_alike { wide!(alike(cache.unit())) } else { None } {
+            let mut rows = Matrix::unset((first.len(), d));
+            row_slices_mut(&mut rows).zip(&first).for_each(|(row, &node)| norm.write_row(cache, node as usize, row));
+            return Self { pass, distance, nodes, rows, kinds: Some(kinds), before, after };
+        }
+        let mut rows = Matrix::unset((count as usize, d));
+        wide! {
+            for (node, row) in row_slices_mut(&mut rows).take(nodes).enumerate() {
+                norm.write_row(cache, node, row);
+            }
+        }
+        let mut neighbours = Self { pass, distance, nodes, rows, kinds: None, before, after };
+        neighbours.add_up();
+        neighbours
+    }
+
+    /// The rows that are sums, each with its node and side.
+    fn sums(&self) -> impl Iterator<Item = (usize, (usize, Side))> {
+        let sides = [(&self.before, Side::Before), (&self.after, Side::After)];
+        let all = sides.into_iter().flat_map(|(pairs, side)| pairs.iter().map(move |pair| (pair, side)));
+        let nodes = self.nodes;
+        all.filter(move |([row, _], _)| *row as usize >= nodes)
+            .map(|(&[row, node], side)| (row as usize, (node as usize, side)))
+    }
+
+    /// Writes the sums.
+    fn add_up(&mut self) {
+        let (d, mut rows) = (self.rows.ncols(), std::mem::replace(&mut self.rows, Matrix::unset((0, 0))));
+        let (own, sums) = rows.values_mut().split_at_mut(self.nodes * d);
+        sums.fill(S::zero());
+        for (row, place) in self.sums() {
+            let sum = &mut sums[(row - self.nodes) * d..][..d];
+            each_neighbour(self.pass, self.distance, place, |node, weight, _| {
+                add_scaled(sum, weight, &own[node * d..][..d]);
+            });
+        }
+        self.rows = rows;
+    }
+
+    /// Those of `h`.
+    fn own(&self) -> ArrayView2<'_, S> {
+        self.rows.slice(s![..self.nodes, ..])
+    }
+
+    /// `[before; h; after] W + b`, n x m for a layer of 3d x m.
+    pub(super) fn forward(&self, layer: &Linear<S>) -> Matrix<S> {
+        let [before, own, after] = thirds(layer);
+        let Some(kinds) = &self.kinds else {
+            let mut y = affine(self.own(), own, layer.bias());
+            add_product_of_rows(&mut y, &self.before, &self.rows, before);
+            add_product_of_rows(&mut y, &self.after, &self.rows, after);
+            return y;
+        };
+        let own = affine(self.rows.view(), own, layer.bias());
+        let [before, after] = [before, after].map(|weight| product(self.rows.view(), weight));
+        let mut y = Matrix::unset((self.nodes, own.ncols()));
+        let m = y.ncols();
+        let place = |node: usize| kinds[node] as usize * m..(kinds[node] as usize + 1) * m;
+        wide! {
+            for (node, y) in row_slices_mut(&mut y).enumerate() {
+                y.copy_from_slice(&own.values()[place(node)]);
+            }
+            for (pairs, products) in [(&self.before, &before), (&self.after, &after)] {
+                for &[other, node] in pairs {
+                    let y = &mut y.values_mut()[node as usize * m..][..m];
+                    add(y, &products.values()[place(other as usize)]);
+                }
+            }
+        }
+        y
+    }
+
+    /// Adds the gradient of the weights.
+    fn backward_weight(&self, dy: &Matrix<S>, grad: &mut Linear<S>) {
+        let d = self.rows.ncols();
+        let Some(kinds) = &self.kinds else {
+            let factor = Factor::new(dy.view());
+            add_product_over_rows(grad.weight.slice_mut(s![..d, ..]), &self.before, &self.rows, &factor);
+            add_product(grad.weight.slice_mut(s![d..2 * d, ..]), self.own().t(), &factor);
+            add_product_over_rows(grad.weight.slice_mut(s![2 * d.., ..]), &self.after, &self.rows, &factor);
+            return;
+        };
+        let (kinds_count, m) = (self.rows.nrows(), dy.ncols());
+        // What reaches the nodes of each kind, beside each other for rows before, own and after.
+        let mut sums = [(); 3].map(|()| Matrix::zeros((kinds_count, m)));
+        wide! {
+            let [before, own, after] = sums.each_mut().map(|sums| sums.values_mut());
+            for (dy, &kind) in row_slices(dy).zip(kinds) {
+                add(&mut own[kind as usize * m..][..m], dy);
+            }
+            for (pairs, sums) in [(&self.before, before), (&self.after, after)] {
+                for &[other, node] in pairs {
+                    add(&mut sums[kinds[other as usize] as usize * m..][..m], &dy.values()[node as usize * m..][..m]);
+                }
+            }
+        }
+        for (part, sum) in sums.iter().enumerate() {
+            add_product(grad.weight.slice_mut(s![part * d..(part + 1) * d, ..]), self.rows.t(), sum.view());
+        }
+    }
+
+    /// `dh` for `dy` of [`forward`](Self::forward); adds the parameters' gradient into `grad`, and that of the edges' weights into
+    /// `dweights`, by place, where it is asked for.
+    pub(super) fn backward(
+        &self,
+        layer: &Linear<S>,
+        dy: &Matrix<S>,
+        dweights: &mut [S],
+        grad: &mut Linear<S>,
+    ) -> Matrix<S> {
+        let (n, d) = (self.nodes, self.rows.ncols());
+        self.backward_weight(dy, grad);
+        add_row_sum(&mut grad.bias, dy.view());
+        let [before, own, after] = thirds(layer);
+        let mut drows = Matrix::unset((n.max(self.rows.nrows()), d));
+        drows.values_mut()[n * d..].fill(S::zero());
+        write_product(drows.slice_mut(s![..n, ..]), dy.view(), own.t());
+        let turned = |pairs: &Kept<[u32; 2]>| pairs.iter().map(|&[row, node]| [node, row]).collect::<Kept<_>>();
+        add_product_of_rows(&mut drows, &turned(&self.before), dy, before.t());
+        add_product_of_rows(&mut drows, &turned(&self.after), dy, after.t());
+        if drows.nrows() == n {
+            return drows;
+        }
+        let (own, dsums) = drows.values_mut().split_at_mut(n * d);
+        for (row, place) in self.sums() {
+            let dsum = &dsums[(row - n) * d..][..d];
+            each_neighbour(self.pass, self.distance, place, |node, weight, edge| {
+                add_scaled(&mut own[node * d..][..d], weight, dsum);
+                if let Some(dweight) = edge.and_then(|place| dweights.get_mut(place)) {
+                    *dweight += dot(dsum, &self.rows.values()[node * d..][..d]);
+                }
+            });
+        }
+        Matrix::of(drows.slice(s![..n, ..]))
+    }
+}
+
+/// The weights of the rows before, of a node's own, and of those after.
+fn thirds<S: Scalar>(layer: &Linear<S>) -> [ArrayView2<'_, S>; 3] {
+    let d = layer.weight.nrows() / 3;
+    [0, 1, 2].map(|part| layer.weight.slice(s![part * d..(part + 1) * d, ..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Topology;
+    use crate::layers::uniform;
+    use crate::random::Stream;
+
+    const WIDTH: usize = 20;
+
+    /// Gradients of the rows and of the layer.
+    fn back(neighbours: &Neighbours<'_, f32>, layer: &Linear<f32>, dy: &Matrix<f32>) -> (Matrix<f32>, Linear<f32>) {
+        let mut grad = Linear { weight: layer.weight.clone() * 0.0, bias: layer.bias.clone() * 0.0 };
+        (neighbours.backward(layer, dy, &mut [], &mut grad), grad)
+    }
+
+    /// Sixteen graphs of one to six nodes of four kinds: together they are multiplied by kinds, each alone is not. What comes out and what
+    /// goes back to each row has the same bits, and the gradient of the weights is the sum.
+    #[test]
+    fn nodes_that_are_alike_are_as_if_alone() {
+        let mut stream = Stream::new(5);
+        let kinds = uniform::<f32>((4, WIDTH), 1.0, &mut stream);
+        let (norm, layer) = (LayerNorm::new(WIDTH), Linear::new(3 * WIDTH, 24, &mut stream));
+        let lengths: Vec<usize> = (0..16).map(|graph| 1 + graph % 6).collect();
+        let topology = Topology::chains(lengths.iter().copied()).unwrap();
+        let mut x = Matrix::unset((topology.nodes(), WIDTH));
+        for (node, row) in row_slices_mut(&mut x).enumerate() {
+            row.copy_from_slice(kinds.row((node * node) % 7 % 4).to_slice().unwrap());
+        }
+        let dy = Matrix::from(uniform::<f32>((topology.nodes(), 24), 1.0, &mut stream));
+        for distance in [1, 2, 5] {
+            let cache = norm.forward(&x).unwrap();
+            let all = Neighbours::new(&norm, &cache, Pass::over(&topology), distance);
+            assert!(all.kinds.is_some() && all.rows.nrows() <= 4);
+            let (y, (dh, grad)) = (all.forward(&layer), back(&all, &layer, &dy));
+            let mut sum = layer.weight.clone() * 0.0;
+            for graph in 0..lengths.len() {
+                let (rows, alone) = (topology.range(graph), Topology::chains([lengths[graph]]).unwrap());
+                let part = |of: &Matrix<f32>| Matrix::of(of.slice(s![rows.clone(), ..]));
+                let cache = norm.forward(&part(&x)).unwrap();
+                let mut one = Neighbours::new(&norm, &cache, Pass::over(&alone), distance);
+                if one.kinds.take().is_some() {
+                    one.rows = norm.output(&cache);
+                }
+                assert_eq!(one.forward(&layer), part(&y), "distance {distance}, graph {graph}");
+                let (dh_one, grad_one) = back(&one, &layer, &part(&dy));
+                assert_eq!(dh_one, part(&dh), "distance {distance}, graph {graph}");
+                sum += &grad_one.weight;
+            }
+            let off = (&grad.weight - &sum).iter().fold(0.0_f32, |off, d| off.max(d.abs()));
+            assert!(off < 1e-5 && sum.iter().any(|d| d.abs() > 0.1), "distance {distance}: {off}");
+        }
+    }
+
+    #[test]
+    fn few_that_are_alike_are_left_as_they_are() {
+        let rows = |count: usize, of: usize| {
+            let kinds = uniform::<f64>((of, WIDTH), 1.0, &mut Stream::new(1));
+            let mut rows = Matrix::unset((count, WIDTH));
+            row_slices_mut(&mut rows)
+                .enumerate()
+                .for_each(|(i, row)| row.copy_from_slice(kinds.row(i % of).to_slice().unwrap()));
+            rows
+        };
+        let found = |count, of| alike(&rows(count, of)).map(|(first, kinds)| (first.len(), kinds[count - 1] as usize));
+        assert_eq!(
+            [found(60, 30), found(60, 31), found(1, 1), found(2, 1)],
+            [Some((30, 29)), None, None, Some((1, 0))]
+        );
+        // A number that is none is like nothing.
+        assert!(alike(&Matrix::from(ndarray::Array2::from_elem((40, 3), f64::NAN))).is_none());
+    }
+}
