@@ -36,7 +36,7 @@ impl<'a, S: Scalar> Writing<'a, S> {
                 let total = self.log_label(row, label);
                 for outcome in [symbol, copy] {
                     let log = self.morphed.log_label[[row, outcome]];
-                    upstream.log_label[[row, outcome]] += d * (log - total).exp();
+                    upstream.log_label[[row, outcome]] += d * (log - total).quick_exp();
                 }
             }
             // One outcome writes it: most labels of most nodes.
@@ -78,5 +78,5 @@ impl<'a, S: Scalar> Writing<'a, S> {
 /// `ln(exp a + exp b)`.
 pub fn log_add<S: Scalar>(a: S, b: S) -> S {
     let (low, high) = if a < b { (a, b) } else { (b, a) };
-    if low == S::neg_infinity() { high } else { high + (low - high).exp().ln_1p() }
+    if low == S::neg_infinity() { high } else { high + (low - high).quick_exp().quick_ln_1p() }
 }

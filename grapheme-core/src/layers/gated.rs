@@ -1,11 +1,12 @@
 //! Gated message passing between nodes at a fixed distance.
 
-use super::neighbours::Neighbours;
+use super::neighbours::{Alike, Neighbours};
 use super::{Dropout, Layer, LayerNorm, Linear, NormCache, Pass, ShapeError, row_slices, row_slices_mut, sigmoid};
 use crate::kept::{Kept, Matrix};
 use crate::param_tree;
 use crate::random::Stream;
 use crate::scalar::Scalar;
+use crate::vector::{LANES, combine};
 
 /// `y = x + dropout(GLU([before; h; after] W3 + b3) W + b)`, `h = LayerNorm(x)`, `GLU([u; v]) = u * sigmoid(v)`
 /// (gated convolution: Dauphin et al., 2017).
@@ -32,11 +33,12 @@ pub struct GatedRound<S> {
 
 param_tree!(GatedRound { norm, gather, project });
 
-/// What [`GatedRound`]'s backward pass needs: the normalised rows and the input of the GLU. The GLU's output is computed
+/// What [`GatedRound`]'s backward pass needs: the normalised rows, which of them are alike, and the input of the GLU. The GLU's output is computed
 /// again.
 #[derive(Clone, Debug)]
 pub struct GatedCache<S: Scalar> {
     norm: NormCache<S>,
+    alike: Option<Alike>,
     glu_input: Matrix<S>,
 }
 
@@ -66,7 +68,9 @@ impl<S: Scalar> Layer<S> for GatedRound<S> {
     fn forward(&self, mut x: Matrix<S>, pass: Pass<'_, S>) -> Result<(Matrix<S>, GatedCache<S>), ShapeError> {
         ShapeError::check("gated round", &x, [pass.topology.nodes(), self.norm.gain.len()])?;
         let norm = self.norm.forward(&x)?;
-        let glu_input = Neighbours::new(&self.norm, &norm, pass, self.distance).forward(&self.gather);
+        let alike = Alike::find(&norm, pass.topology);
+        let neighbours = Neighbours::new((&self.norm, &norm), alike, pass, self.distance);
+        let (glu_input, alike) = (neighbours.forward(&self.gather), neighbours.into_alike());
         let glu = glu(&glu_input);
         if self.residual && !self.dropout.drops(pass) {
             self.project.add_forward(glu.view(), &mut x)?;
@@ -79,7 +83,7 @@ impl<S: Scalar> Layer<S> for GatedRound<S> {
                 x = message;
             }
         }
-        Ok((x, GatedCache { norm, glu_input }))
+        Ok((x, GatedCache { norm, alike, glu_input }))
     }
 
     fn backward(
@@ -90,13 +94,13 @@ impl<S: Scalar> Layer<S> for GatedRound<S> {
         dweights: &mut Kept<S>,
         grad: &mut Self,
     ) -> Matrix<S> {
-        let GatedCache { norm, glu_input } = cache;
+        let GatedCache { norm, alike, glu_input } = cache;
         let masked = self.dropout.masked(&dy, pass);
         let dmessage = masked.as_ref().unwrap_or(&dy);
         let dglu = self.project.backward_input(dmessage.view());
         let (glu, dglu_input) = glu_backward(glu_input, dglu);
         self.project.backward_parameters(glu.view(), dmessage.view(), &mut grad.project);
-        let neighbours = Neighbours::new(&self.norm, &norm, pass, self.distance);
+        let neighbours = Neighbours::new((&self.norm, &norm), alike, pass, self.distance);
         let dh = neighbours.backward(&self.gather, &dglu_input, dweights, &mut grad.gather);
         self.norm.backward(&norm, dh, self.residual.then_some(&dy), &mut grad.norm)
     }
@@ -109,9 +113,8 @@ fn glu<S: Scalar>(input: &Matrix<S>) -> Matrix<S> {
     crate::wide! {
         for (row, y) in row_slices(input).zip(row_slices_mut(&mut y)) {
             let (u, v) = row.split_at(d);
-            for ((y, &u), &v) in y.iter_mut().zip(u).zip(v) {
-                *y = u * sigmoid(v);
-            }
+            combine(y, v, |_, v| sigmoid(v));
+            combine(y, u, |gate, u| gate * u);
         }
     }
     y
@@ -124,14 +127,25 @@ fn glu_backward<S: Scalar>(mut input: Matrix<S>, mut dy: Matrix<S>) -> (Matrix<S
     crate::wide! {
         for (row, dy) in row_slices_mut(&mut input).zip(row_slices_mut(&mut dy)) {
             let (u, v) = row.split_at_mut(d);
+            let ((u, u_rest), (v, v_rest)) = (u.as_chunks_mut::<LANES>(), v.as_chunks_mut::<LANES>());
+            let (dy, dy_rest) = dy.as_chunks_mut::<LANES>();
             for ((u, v), dy) in u.iter_mut().zip(v).zip(dy) {
-                let gate = sigmoid(*v);
-                let y = *u * gate;
-                *u = *dy * gate;
-                *v = *dy * y * (S::one() - gate);
-                *dy = y;
+                glu_backward_in_place(u, v, dy);
             }
+            glu_backward_in_place(u_rest, v_rest, dy_rest);
         }
     }
     (dy, input)
+}
+
+/// `[u; v]` becomes its gradient, and `dy` becomes `y`.
+#[inline(always)]
+fn glu_backward_in_place<S: Scalar>(u: &mut [S], v: &mut [S], dy: &mut [S]) {
+    for ((u, v), dy) in u.iter_mut().zip(v).zip(dy) {
+        let gate = sigmoid(*v);
+        let y = *u * gate;
+        *u = *dy * gate;
+        *v = *dy * y * (S::one() - gate);
+        *dy = y;
+    }
 }

@@ -1,16 +1,17 @@
 //! What a node reads of its neighbours, multiplied where it is.
 
-use super::{LayerNorm, Linear, NormCache, Pass, add, add_row_sum, row_slices, row_slices_mut};
-use crate::graph::Edges;
+use super::{LayerNorm, Linear, NormCache, Pass, add_row_sum, row_slices, row_slices_mut};
+use crate::graph::{Edges, Topology};
 use crate::kept::{Kept, Matrix};
 use crate::product::{
     DEPTH, Factor, add_product, add_product_of_rows, add_product_over_rows, affine, product, write_product,
 };
 use crate::random::mix;
 use crate::scalar::Scalar;
-use crate::vector::{add_scaled, dot};
+use crate::vector::{LANES, add, add_scaled, combine, dot};
 use crate::wide;
 use ndarray::{ArrayView2, s};
+use std::array::from_fn;
 
 /// The rows `[before; h; after]` of all nodes without zeros and copies: the rows of `h`, and which of them each node has before and after it.
 /// Where explicit edges meet, their weighted sum is a row of its own, beyond those of `h`.
@@ -24,20 +25,34 @@ pub(super) struct Neighbours<'a, S: Scalar> {
     nodes: usize,
     /// Those of `h`, then the sums; or of each kind one.
     rows: Matrix<S>,
-    /// The kind of each node, if many are alike.
-    kinds: Option<Kept<u32>>,
+    alike: Option<Alike>,
     /// The row before a node, and the node; in the order of nodes.
     before: Kept<[u32; 2]>,
     /// The row after a node, and the node.
     after: Kept<[u32; 2]>,
 }
 
-/// The nodes that are the first of their kind, and the kind of each node, if there are at least twice as many nodes as kinds. Nodes are of
-/// one kind whose rows are the same.
-///
+/// Nodes of a few kinds: those of one kind have the same row.
+#[derive(Clone, Debug)]
+pub(super) struct Alike {
+    /// The first node of each kind.
+    first: Kept<u32>,
+    /// The kind of each node.
+    kinds: Kept<u32>,
+}
+
+impl Alike {
+    /// Those of normalised rows, if there are at least twice as many nodes as kinds, and a product over kinds has the bits of that over
+    /// nodes.
+    pub(super) fn find<S: Scalar>(cache: &NormCache<S>, topology: &Topology) -> Option<Self> {
+        let has_sums = !topology.incoming().as_slice().is_empty();
+        if has_sums || cache.dim().1 > DEPTH { None } else { wide!(alike(cache.unit())) }
+    }
+}
+
 /// Ends early where few are alike: those that have heard of their neighbours.
 #[inline(always)]
-fn alike<S: Scalar>(rows: &Matrix<S>) -> Option<(Kept<u32>, Kept<u32>)> {
+fn alike<S: Scalar>(rows: &Matrix<S>) -> Option<Alike> {
     /// Kinds that may be found before there must be twice as many nodes.
     const FEW: usize = 16;
     /// Other kinds that may be met on the way to one.
@@ -53,10 +68,7 @@ fn alike<S: Scalar>(rows: &Matrix<S>) -> Option<(Kept<u32>, Kept<u32>)> {
         let mut place = hash & (table.len() - 1);
         let mut met = 0;
         while let Some(&other) = first.get(table[place] as usize) {
-            // All of them, side by side: nearly always they are the same.
-            let other = row(other as usize);
-            let differ: u32 = row(node).iter().zip(other).map(|(x, y)| u32::from(x != y)).sum();
-            if differ == 0 {
+            if is_same(row(node), row(other as usize)) {
                 break;
             }
             (place, met) = ((place + 1) & (table.len() - 1), met + 1);
@@ -73,7 +85,7 @@ fn alike<S: Scalar>(rows: &Matrix<S>) -> Option<(Kept<u32>, Kept<u32>)> {
         }
         kinds.push(table[place]);
     }
-    (2 * first.len() <= n).then_some((first, kinds))
+    (2 * first.len() <= n).then_some(Alike { first, kinds })
 }
 
 /// On which side of a node its neighbours are.
@@ -113,9 +125,25 @@ fn each_neighbour<S: Scalar>(
     }
 }
 
+/// Whether two rows are the same, side by side to their end: nearly always they are.
+#[inline(always)]
+fn is_same<S: Scalar>(x: &[S], y: &[S]) -> bool {
+    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+    let mut differ = [0_u32; LANES];
+    for (x, y) in x.iter().zip(y) {
+        differ = from_fn(|k| differ[k] | u32::from(x[k] != y[k]));
+    }
+    differ == [0; LANES] && x_rest == y_rest
+}
+
 impl<'a, S: Scalar> Neighbours<'a, S> {
-    /// Those of nodes with normalised rows, at the given distance along the chain.
-    pub(super) fn new(norm: &LayerNorm<S>, cache: &NormCache<S>, pass: Pass<'a, S>, distance: usize) -> Self {
+    /// Those of nodes with normalised rows, which may be alike, at the given distance along the chain.
+    pub(super) fn new(
+        (norm, cache): (&LayerNorm<S>, &NormCache<S>),
+        alike: Option<Alike>,
+        pass: Pass<'a, S>,
+        distance: usize,
+    ) -> Self {
         let (topology, (nodes, d)) = (pass.topology, cache.dim());
         let (mut before, mut after) = (Kept::with_capacity(nodes), Kept::with_capacity(nodes));
         let mut count = nodes as u32;
@@ -135,11 +163,10 @@ impl<'a, S: Scalar> Neighbours<'a, S> {
                 push(&mut after, is_sum(topology.outgoing()), node + distance);
             }
         }
-        let may_be_alike = count as usize == nodes && d <= DEPTH;
-        if let Some((first, kinds)) = if may_be_alike { wide!(alike(cache.unit())) } else { None } {
+        if let Some(Alike { first, .. }) = &alike {
             let mut rows = Matrix::unset((first.len(), d));
-            row_slices_mut(&mut rows).zip(&first).for_each(|(row, &node)| norm.write_row(cache, node as usize, row));
-            return Self { pass, distance, nodes, rows, kinds: Some(kinds), before, after };
+            row_slices_mut(&mut rows).zip(first).for_each(|(row, &node)| norm.write_row(cache, node as usize, row));
+            return Self { pass, distance, nodes, rows, alike, before, after };
         }
         let mut rows = Matrix::unset((count as usize, d));
         wide! {
@@ -147,9 +174,14 @@ impl<'a, S: Scalar> Neighbours<'a, S> {
                 norm.write_row(cache, node, row);
             }
         }
-        let mut neighbours = Self { pass, distance, nodes, rows, kinds: None, before, after };
+        let mut neighbours = Self { pass, distance, nodes, rows, alike, before, after };
         neighbours.add_up();
         neighbours
+    }
+
+    /// What [`new`](Self::new) was given.
+    pub(super) fn into_alike(self) -> Option<Alike> {
+        self.alike
     }
 
     /// The rows that are sums, each with its node and side.
@@ -183,7 +215,7 @@ impl<'a, S: Scalar> Neighbours<'a, S> {
     /// `[before; h; after] W + b`, n x m for a layer of 3d x m.
     pub(super) fn forward(&self, layer: &Linear<S>) -> Matrix<S> {
         let [before, own, after] = thirds(layer);
-        let Some(kinds) = &self.kinds else {
+        let Some(Alike { kinds, .. }) = &self.alike else {
             let mut y = affine(self.own(), own, layer.bias());
             add_product_of_rows(&mut y, &self.before, &self.rows, before);
             add_product_of_rows(&mut y, &self.after, &self.rows, after);
@@ -196,7 +228,7 @@ impl<'a, S: Scalar> Neighbours<'a, S> {
         let place = |node: usize| kinds[node] as usize * m..(kinds[node] as usize + 1) * m;
         wide! {
             for (node, y) in row_slices_mut(&mut y).enumerate() {
-                y.copy_from_slice(&own.values()[place(node)]);
+                combine(y, &own.values()[place(node)], |_, own| own);
             }
             for (pairs, products) in [(&self.before, &before), (&self.after, &after)] {
                 for &[other, node] in pairs {
@@ -211,7 +243,7 @@ impl<'a, S: Scalar> Neighbours<'a, S> {
     /// Adds the gradient of the weights.
     fn backward_weight(&self, dy: &Matrix<S>, grad: &mut Linear<S>) {
         let d = self.rows.ncols();
-        let Some(kinds) = &self.kinds else {
+        let Some(Alike { kinds, .. }) = &self.alike else {
             let factor = Factor::new(dy.view());
             add_product_over_rows(grad.weight.slice_mut(s![..d, ..]), &self.before, &self.rows, &factor);
             add_product(grad.weight.slice_mut(s![d..2 * d, ..]), self.own().t(), &factor);
@@ -282,7 +314,6 @@ fn thirds<S: Scalar>(layer: &Linear<S>) -> [ArrayView2<'_, S>; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Topology;
     use crate::layers::uniform;
     use crate::random::Stream;
 
@@ -310,18 +341,15 @@ mod tests {
         let dy = Matrix::from(uniform::<f32>((topology.nodes(), 24), 1.0, &mut stream));
         for distance in [1, 2, 5] {
             let cache = norm.forward(&x).unwrap();
-            let all = Neighbours::new(&norm, &cache, Pass::over(&topology), distance);
-            assert!(all.kinds.is_some() && all.rows.nrows() <= 4);
+            let all = Neighbours::new((&norm, &cache), Alike::find(&cache, &topology), Pass::over(&topology), distance);
+            assert!(all.alike.is_some() && all.rows.nrows() <= 4);
             let (y, (dh, grad)) = (all.forward(&layer), back(&all, &layer, &dy));
             let mut sum = layer.weight.clone() * 0.0;
             for graph in 0..lengths.len() {
                 let (rows, alone) = (topology.range(graph), Topology::chains([lengths[graph]]).unwrap());
                 let part = |of: &Matrix<f32>| Matrix::of(of.slice(s![rows.clone(), ..]));
                 let cache = norm.forward(&part(&x)).unwrap();
-                let mut one = Neighbours::new(&norm, &cache, Pass::over(&alone), distance);
-                if one.kinds.take().is_some() {
-                    one.rows = norm.output(&cache);
-                }
+                let one = Neighbours::new((&norm, &cache), None, Pass::over(&alone), distance);
                 assert_eq!(one.forward(&layer), part(&y), "distance {distance}, graph {graph}");
                 let (dh_one, grad_one) = back(&one, &layer, &part(&dy));
                 assert_eq!(dh_one, part(&dh), "distance {distance}, graph {graph}");
@@ -342,7 +370,7 @@ mod tests {
                 .for_each(|(i, row)| row.copy_from_slice(kinds.row(i % of).to_slice().unwrap()));
             rows
         };
-        let found = |count, of| alike(&rows(count, of)).map(|(first, kinds)| (first.len(), kinds[count - 1] as usize));
+        let found = |count, of| alike(&rows(count, of)).map(|alike| (alike.first.len(), alike.kinds[count - 1]));
         assert_eq!(
             [found(60, 30), found(60, 31), found(1, 1), found(2, 1)],
             [Some((30, 29)), None, None, Some((1, 0))]
