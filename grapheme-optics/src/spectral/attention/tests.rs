@@ -59,7 +59,7 @@ impl Case {
         let mut blocks = BTreeMap::new();
         param::each(&grad, |name, _, values| drop(blocks.insert(name.to_owned(), values.to_vec())));
         for (name, d) in [("queries", dx), ("keys", dz), ("values", du)] {
-            blocks.insert(name.to_owned(), d.into_raw_vec_and_offset().0);
+            blocks.insert(name.to_owned(), d.iter().copied().collect());
         }
         blocks.iter_mut().for_each(|(name, values)| fault(name, values));
         numeric.compare(1e-6, |name| &blocks[name])
