@@ -33,7 +33,7 @@ pub struct GatedRound<S> {
 
 param_tree!(GatedRound { norm, gather, project });
 
-/// What [`GatedRound`]'s backward pass needs: the normalised rows, which of them are alike, and the input of the GLU. The GLU's output is computed
+/// What [`GatedRound`]'s backward pass needs: the normalised rows, which of them are alike, and the input of the GLU, whose output is computed
 /// again.
 #[derive(Clone, Debug)]
 pub struct GatedCache<S: Scalar> {

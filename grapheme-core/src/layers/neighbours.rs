@@ -50,7 +50,7 @@ impl Alike {
     }
 }
 
-/// Ends early where few are alike: those that have heard of their neighbours.
+/// See [`Alike::find`]. Ends early where few are alike: those that have heard of their neighbours.
 #[inline(always)]
 fn alike<S: Scalar>(rows: &Matrix<S>) -> Option<Alike> {
     /// Kinds that may be found before there must be twice as many nodes.
@@ -89,7 +89,7 @@ fn alike<S: Scalar>(rows: &Matrix<S>) -> Option<Alike> {
 }
 
 /// On which side of a node its neighbours are.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Side {
     Before,
     After,
@@ -345,8 +345,8 @@ mod tests {
             assert!(all.alike.is_some() && all.rows.nrows() <= 4);
             let (y, (dh, grad)) = (all.forward(&layer), back(&all, &layer, &dy));
             let mut sum = layer.weight.clone() * 0.0;
-            for graph in 0..lengths.len() {
-                let (rows, alone) = (topology.range(graph), Topology::chains([lengths[graph]]).unwrap());
+            for (graph, &length) in lengths.iter().enumerate() {
+                let (rows, alone) = (topology.range(graph), Topology::chains([length]).unwrap());
                 let part = |of: &Matrix<f32>| Matrix::of(of.slice(s![rows.clone(), ..]));
                 let cache = norm.forward(&part(&x)).unwrap();
                 let one = Neighbours::new((&norm, &cache), None, Pass::over(&alone), distance);

@@ -692,3 +692,61 @@ impl WithSimd for Pull<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grapheme_core::Stream;
+    use rand::RngExt;
+
+    const ROWS: usize = 5;
+    const COLUMNS: usize = 7;
+
+    fn random(places: usize, seed: u64) -> Vec<f64> {
+        let mut stream = Stream::new(seed);
+        (0..TOGETHER * places).map(|_| stream.random_range(0.1..2.0)).collect()
+    }
+
+    /// What an iteration and the way back through it write, on registers of one kind.
+    fn on<V: Simd>(simd: V) -> Vec<Vec<f64>> {
+        let (kernel, row_mass) = (random(ROWS * COLUMNS, 1), random(ROWS, 2));
+        let (y, mut x, mut e) = (random(COLUMNS, 3), random(ROWS, 4), random(COLUMNS, 5));
+        let sweep = Sweep { kernel: &kernel, row_mass: &row_mass, y: &y, x: &mut x, e: &mut e };
+        let misplaced = simd.vectorize(sweep).to_vec();
+        let (v, be, mut df, mut drows) = (random(COLUMNS, 6), random(COLUMNS, 7), random(ROWS, 8), random(ROWS, 9));
+        let (mut gathered, mut sums) = (random(ROWS * COLUMNS, 10), random(COLUMNS, 11));
+        simd.vectorize(Pull {
+            epsilon: 0.3,
+            kernel: &kernel,
+            row_mass: &row_mass,
+            x: &x,
+            v: &v,
+            be: &be,
+            df: &mut df,
+            drows: &mut drows,
+            gathered: &mut gathered,
+            sums: &mut sums,
+        });
+        vec![misplaced, x, e, df, drows, gathered, sums]
+    }
+
+    /// Where nothing is fused, the width of registers is the width alone.
+    #[test]
+    fn bits_are_those_of_any_registers() {
+        struct Best;
+        impl WithSimd for Best {
+            type Output = Vec<Vec<f64>>;
+
+            fn with_simd<V: Simd>(self, simd: V) -> Self::Output {
+                on(simd)
+            }
+        }
+        let plain = on(pulp::Scalar::new());
+        assert_eq!(Arch::new().dispatch(Best), plain);
+        #[cfg(target_arch = "x86_64")]
+        if let Some(narrow) = pulp::x86::V3::try_new() {
+            assert_eq!(on(narrow), plain);
+        }
+        assert!(plain.iter().flatten().all(|x| x.is_finite()) && plain[3].iter().all(|&df| df == 0.0));
+    }
+}
