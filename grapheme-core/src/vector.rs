@@ -30,7 +30,6 @@ pub fn run<R>(work: impl FnOnce() -> R) -> R {
 }
 
 use crate::scalar::Scalar;
-use std::array::from_fn;
 
 /// ln 2 in two parts: the first has zeros at its end, so that its product with a small integer is exact.
 const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
@@ -145,32 +144,12 @@ pub fn dot<S: Scalar>(x: &[S], y: &[S]) -> S {
     halved(sums) + x_rest.iter().zip(y_rest).map(|(&x, &y)| x * y).sum::<S>()
 }
 
-/// As many numbers as the widest register holds of single precision. Rows are short, and of a loop that takes several registers at once a
-/// compiler leaves most of a row to its plain one: loops over rows go by so many.
-pub const LANES: usize = 16;
-
-/// `to = each(to, from)`, number by number, for functions of a few operations.
-#[inline(always)]
-pub fn combine<S: Scalar>(to: &mut [S], from: &[S], each: impl Fn(S, S) -> S) {
-    let ((to, to_rest), (from, from_rest)) = (to.as_chunks_mut::<LANES>(), from.as_chunks::<LANES>());
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = from_fn(|k| each(to[k], from[k]));
-    }
-    for (to, &from) in to_rest.iter_mut().zip(from_rest) {
-        *to = each(*to, from);
-    }
-}
-
-/// `to += from`.
-#[inline(always)]
-pub fn add<S: Scalar>(to: &mut [S], from: &[S]) {
-    combine(to, from, |to, from| to + from);
-}
-
 /// `to += weight from`.
 #[inline(always)]
 pub fn add_scaled<S: Scalar>(to: &mut [S], weight: S, from: &[S]) {
-    combine(to, from, |to, from| to + weight * from);
+    for (to, &from) in to.iter_mut().zip(from) {
+        *to += weight * from;
+    }
 }
 
 /// The sum of `x`, added as in [`dot`].

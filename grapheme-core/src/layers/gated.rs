@@ -6,7 +6,6 @@ use crate::kept::{Kept, Matrix};
 use crate::param_tree;
 use crate::random::Stream;
 use crate::scalar::Scalar;
-use crate::vector::{LANES, combine};
 
 /// `y = x + dropout(GLU([before; h; after] W3 + b3) W + b)`, `h = LayerNorm(x)`, `GLU([u; v]) = u * sigmoid(v)`
 /// (gated convolution: Dauphin et al., 2017).
@@ -113,8 +112,9 @@ fn glu<S: Scalar>(input: &Matrix<S>) -> Matrix<S> {
     crate::wide! {
         for (row, y) in row_slices(input).zip(row_slices_mut(&mut y)) {
             let (u, v) = row.split_at(d);
-            combine(y, v, |_, v| sigmoid(v));
-            combine(y, u, |gate, u| gate * u);
+            for ((y, &u), &v) in y.iter_mut().zip(u).zip(v) {
+                *y = u * sigmoid(v);
+            }
         }
     }
     y
@@ -127,25 +127,14 @@ fn glu_backward<S: Scalar>(mut input: Matrix<S>, mut dy: Matrix<S>) -> (Matrix<S
     crate::wide! {
         for (row, dy) in row_slices_mut(&mut input).zip(row_slices_mut(&mut dy)) {
             let (u, v) = row.split_at_mut(d);
-            let ((u, u_rest), (v, v_rest)) = (u.as_chunks_mut::<LANES>(), v.as_chunks_mut::<LANES>());
-            let (dy, dy_rest) = dy.as_chunks_mut::<LANES>();
             for ((u, v), dy) in u.iter_mut().zip(v).zip(dy) {
-                glu_backward_in_place(u, v, dy);
+                let gate = sigmoid(*v);
+                let y = *u * gate;
+                *u = *dy * gate;
+                *v = *dy * y * (S::one() - gate);
+                *dy = y;
             }
-            glu_backward_in_place(u_rest, v_rest, dy_rest);
         }
     }
     (dy, input)
-}
-
-/// `[u; v]` becomes its gradient, and `dy` becomes `y`.
-#[inline(always)]
-fn glu_backward_in_place<S: Scalar>(u: &mut [S], v: &mut [S], dy: &mut [S]) {
-    for ((u, v), dy) in u.iter_mut().zip(v).zip(dy) {
-        let gate = sigmoid(*v);
-        let y = *u * gate;
-        *u = *dy * gate;
-        *v = *dy * y * (S::one() - gate);
-        *dy = y;
-    }
 }

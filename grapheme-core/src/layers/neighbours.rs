@@ -1,6 +1,6 @@
 //! What a node reads of its neighbours, multiplied where it is.
 
-use super::{LayerNorm, Linear, NormCache, Pass, add_row_sum, row_slices, row_slices_mut};
+use super::{LayerNorm, Linear, NormCache, Pass, add, add_row_sum, row_slices, row_slices_mut};
 use crate::graph::{Edges, Topology};
 use crate::kept::{Kept, Matrix};
 use crate::product::{
@@ -8,7 +8,7 @@ use crate::product::{
 };
 use crate::random::mix;
 use crate::scalar::Scalar;
-use crate::vector::{LANES, add, add_scaled, combine, dot};
+use crate::vector::{add_scaled, dot};
 use crate::wide;
 use ndarray::{ArrayView2, s};
 use std::array::from_fn;
@@ -128,6 +128,7 @@ fn each_neighbour<S: Scalar>(
 /// Whether two rows are the same, side by side to their end: nearly always they are.
 #[inline(always)]
 fn is_same<S: Scalar>(x: &[S], y: &[S]) -> bool {
+    const LANES: usize = 16;
     let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
     let mut differ = [0_u32; LANES];
     for (x, y) in x.iter().zip(y) {
@@ -228,7 +229,7 @@ impl<'a, S: Scalar> Neighbours<'a, S> {
         let place = |node: usize| kinds[node] as usize * m..(kinds[node] as usize + 1) * m;
         wide! {
             for (node, y) in row_slices_mut(&mut y).enumerate() {
-                combine(y, &own.values()[place(node)], |_, own| own);
+                y.copy_from_slice(&own.values()[place(node)]);
             }
             for (pairs, products) in [(&self.before, &before), (&self.after, &after)] {
                 for &[other, node] in pairs {

@@ -4,9 +4,12 @@ use super::{ShapeError, row_slices, row_slices_mut};
 use crate::kept::{Kept, Matrix};
 use crate::param_tree;
 use crate::scalar::Scalar;
-use crate::vector::{LANES, add, combine};
 use ndarray::{Array1, Array2};
 use std::array::from_fn;
+
+/// Running sums of a row: so many numbers side by side are added at once. They go to memory before they are added up, for all rows:
+/// a row need not wait for the sums of the one before, and the compiler holds them in whole registers.
+const LANES: usize = 16;
 
 /// `y = gain * (x - mean) / sqrt(variance + 1e-5) + shift`, mean and variance over the features of each row
 /// (Ba, Kiros and Hinton, 2016).
@@ -67,7 +70,6 @@ impl<S: Scalar> LayerNorm<S> {
         let (mut means, mut inverse_deviation) = (Kept::unset(n), Kept::unset(n));
         let mut sums = Kept::unset(n * LANES);
         crate::wide! {
-            // Running sums go to memory before they are added up, for all rows: none waits for the one before.
             let sums = sums.as_chunks_mut::<LANES>().0;
             for (sums, x) in sums.iter_mut().zip(row_slices(x)) {
                 let (blocks, rest) = x.as_chunks::<LANES>();
@@ -99,11 +101,7 @@ impl<S: Scalar> LayerNorm<S> {
                 *variance = (*variance + S::lit(1e-5)).sqrt().recip();
             }
             for (unit, &inverse) in row_slices_mut(&mut unit).zip(&inverse_deviation) {
-                let (blocks, rest) = unit.as_chunks_mut::<LANES>();
-                for unit in blocks {
-                    *unit = unit.map(|unit| unit * inverse);
-                }
-                for unit in rest {
+                for unit in unit {
                     *unit *= inverse;
                 }
             }
@@ -127,12 +125,7 @@ impl<S: Scalar> LayerNorm<S> {
     pub(crate) fn write_row(&self, cache: &NormCache<S>, row: usize, y: &mut [S]) {
         let ((gain, shift), d) = (self.slices(), y.len());
         let unit = &cache.unit.values()[row * d..][..d];
-        let ((y, y_rest), (unit, unit_rest)) = (y.as_chunks_mut::<LANES>(), unit.as_chunks::<LANES>());
-        let ((gain, gain_rest), (shift, shift_rest)) = (gain.as_chunks::<LANES>(), shift.as_chunks::<LANES>());
-        for ((y, u), (g, s)) in y.iter_mut().zip(unit).zip(gain.iter().zip(shift)) {
-            *y = from_fn(|k| u[k] * g[k] + s[k]);
-        }
-        for ((y, &u), (&g, &s)) in y_rest.iter_mut().zip(unit_rest).zip(gain_rest.iter().zip(shift_rest)) {
+        for ((y, &u), (&g, &s)) in y.iter_mut().zip(unit).zip(gain.iter().zip(shift)) {
             *y = u * g + s;
         }
     }
@@ -158,20 +151,20 @@ impl<S: Scalar> LayerNorm<S> {
             for ((sums, products), (dy, unit)) in
                 sums.iter_mut().zip(products.iter_mut()).zip(row_slices_mut(&mut dy).zip(row_slices(&cache.unit)))
             {
-                add(dshift, dy);
-                let (dgain, dgain_rest) = dgain.as_chunks_mut::<LANES>();
+                for ((&dy, &u), (dgain, dshift)) in dy.iter().zip(unit).zip(dgain.iter_mut().zip(dshift.iter_mut())) {
+                    *dgain += dy * u;
+                    *dshift += dy;
+                }
                 let ((dy, dy_rest), (unit, unit_rest)) = (dy.as_chunks_mut::<LANES>(), unit.as_chunks::<LANES>());
                 let (mut sum, mut product) = ([S::zero(); LANES], [S::zero(); LANES]);
-                for ((dy, unit), (gain, dgain)) in dy.iter_mut().zip(unit).zip(gain.iter().zip(dgain)) {
-                    *dgain = from_fn(|k| dgain[k] + dy[k] * unit[k]);
+                for ((dy, unit), gain) in dy.iter_mut().zip(unit).zip(gain) {
                     *dy = from_fn(|k| dy[k] * gain[k]);
                     sum = from_fn(|k| sum[k] + dy[k]);
                     product = from_fn(|k| product[k] + dy[k] * unit[k]);
                 }
                 (*sums, *products) = (sum, product);
-                let rest = dy_rest.iter_mut().zip(unit_rest).zip(gain_rest.iter().zip(dgain_rest));
-                for (((dy, &unit), (&gain, dgain)), (sum, product)) in rest.zip(sums.iter_mut().zip(products)) {
-                    *dgain += *dy * unit;
+                let rest = dy_rest.iter_mut().zip(unit_rest).zip(gain_rest);
+                for (((dy, &unit), &gain), (sum, product)) in rest.zip(sums.iter_mut().zip(products)) {
                     *dy *= gain;
                     *sum += *dy;
                     *product += *dy * unit;
@@ -182,9 +175,17 @@ impl<S: Scalar> LayerNorm<S> {
             let mut past = past.map(|past| row_slices(past));
             let rows = row_slices_mut(&mut dy).zip(row_slices(&cache.unit)).zip(&cache.inverse_deviation);
             for (((dx, unit), &inverse), (&mean, &slope)) in rows.zip(means.iter().zip(&slopes)) {
-                combine(dx, unit, |dx, unit| (dx - mean - unit * slope) * inverse);
-                if let Some(past) = past.as_mut().and_then(Iterator::next) {
-                    add(dx, past);
+                match past.as_mut().and_then(Iterator::next) {
+                    Some(past) => {
+                        for ((dx, &u), &past) in dx.iter_mut().zip(unit).zip(past) {
+                            *dx = (*dx - mean - u * slope) * inverse + past;
+                        }
+                    }
+                    None => {
+                        for (dx, &u) in dx.iter_mut().zip(unit) {
+                            *dx = (*dx - mean - u * slope) * inverse;
+                        }
+                    }
                 }
             }
         }

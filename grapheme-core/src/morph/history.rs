@@ -3,7 +3,7 @@
 use crate::kept::{Kept, Matrix};
 use crate::layers::{row_slices, row_slices_mut};
 use crate::scalar::Scalar;
-use crate::vector::{add_scaled, combine, dot};
+use crate::vector::{add_scaled, dot};
 use ndarray::Array2;
 use thiserror::Error;
 
@@ -184,7 +184,7 @@ impl<S: Scalar> MergeHistory<S> {
         crate::wide! {
             for (i, row) in row_slices_mut(&mut out).enumerate() {
                 match &self.bias {
-                    Some(Bias { index, table }) => combine(row, &table.values()[index[i] as usize * d..][..d], |_, bias| bias),
+                    Some(Bias { index, table }) => row.copy_from_slice(&table.values()[index[i] as usize * d..][..d]),
                     None => row.fill(S::zero()),
                 }
                 for e in self.row(i) {

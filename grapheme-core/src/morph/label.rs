@@ -70,7 +70,9 @@ impl<S: Scalar> LabelHead<S> {
         crate::wide! {
             for (row, log_row) in row_slices_mut(&mut dlog_label).zip(row_slices(log_label)) {
                 let sum = vector::sum(row);
-                vector::combine(row, log_row, |d, log| d - sum * probability(log));
+                for (d, &l) in row.iter_mut().zip(log_row) {
+                    *d -= sum * probability(l);
+                }
             }
         }
         self.linear.backward(cache.input.view(), dlog_label.view(), &mut grad.linear)

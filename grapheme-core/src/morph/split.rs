@@ -8,7 +8,7 @@ use crate::param_tree;
 use crate::product::{add_product, affine};
 use crate::random::Stream;
 use crate::scalar::Scalar;
-use crate::vector::{add_scaled, combine};
+use crate::vector::add_scaled;
 use ndarray::{Array2, ArrayView2, s};
 
 /// The first half of a morph: each node splits into K candidates, and each candidate gets a gate.
@@ -82,7 +82,9 @@ impl<S: Scalar> Morph<S> {
             crate::wide! {
                 let rows = row_slices_mut(&mut candidates).skip(k).step_by(self.read.len());
                 for (c, v) in rows.zip(row_slices(&input)) {
-                    combine(c, v, |c, v| c + gelu(v).0);
+                    for (c, &v) in c.iter_mut().zip(v) {
+                        *c += gelu(v).0;
+                    }
                 }
             }
             read.push(input);
@@ -107,7 +109,9 @@ impl<S: Scalar> Morph<S> {
         for (k, input) in read.iter_mut().enumerate() {
             crate::wide! {
                 for (v, d) in row_slices_mut(input).zip(row_slices(&daffine).skip(k).step_by(self.read.len())) {
-                    combine(v, d, |v, d| d * gelu(v).1);
+                    for (v, &d) in v.iter_mut().zip(d) {
+                        *v = d * gelu(*v).1;
+                    }
                 }
             }
             let (linear, grad) = (&self.read[k], &mut grad.read[k]);
