@@ -392,7 +392,7 @@ impl<S: Keep + Clone + Default> Matrix<S> {
     /// All zero.
     pub fn zeros(shape: (usize, usize)) -> Self {
         let mut matrix = Self::unset(shape);
-        matrix.fill(S::default());
+        matrix.values_mut().fill(S::default());
         matrix
     }
 
