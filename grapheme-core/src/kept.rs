@@ -100,7 +100,7 @@ impl<T: Keep> Kept<T> {
     fn taken(length: usize, choose: impl FnOnce(&mut Vec<Vec<T>>) -> Option<Vec<T>>) -> Self {
         let class = length.next_power_of_two().trailing_zeros() as usize;
         if class >= CLASSES {
-            return Self(Vec::with_capacity(length));
+            return Self(Vec::with_capacity(length + line::<T>()));
         }
         let taken = T::shelf(|shelf| choose(&mut shelf[class])).flatten();
         Self(taken.unwrap_or_else(|| Vec::with_capacity(room::<T>(class))))
@@ -562,7 +562,8 @@ mod tests {
                 assert!(round == 0 || length > LARGEST || at[round] == at[0], "{length}");
             }
         }
-        // The power of two, and a line beyond it.
+        // The power of two, or what is asked for where that is large, and a line beyond it.
+        assert_eq!(Aligned::<f32>::unset(2 * LARGEST + 1).values.capacity(), 2 * LARGEST + 1 + LINE / 4);
         assert_eq!(Kept::<f32>::unset(1024).capacity(), 1024 + LINE / 4);
         assert_eq!(Kept::<u8>::unset(64).capacity(), 64);
     }
