@@ -177,7 +177,7 @@ mod tests {
             moved.fill(S::one());
             add_affine(&mut moved, a.view(), b.view(), bias.to_slice().unwrap());
             near(&(&*moved - &bias - S::one()), "added with a bias");
-            // The rows that pairs name: every third, twice as far down in what they are made to, and one row of it none.
+            // Every third row of the result, each from the row as far from the end.
             let pairs: Vec<[u32; 2]> = (0..n as u32).step_by(3).map(|i| [n as u32 - 1 - i, i]).collect();
             let (mut rows, am) = (Matrix::zeros((n, m)), Matrix::of(a.view()));
             add_product_of_rows(&mut rows, &pairs, &am, b.view());

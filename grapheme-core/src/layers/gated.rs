@@ -16,7 +16,7 @@ use crate::scalar::Scalar;
 ///
 /// Without the residual connection ([`GatedRound::without_residual`]), `y = dropout(GLU(...) W + b)`.
 ///
-/// Cost: one product n x 3d x 2d and one n x d x d each way; memory 3 n d numbers for the cache.
+/// Cost: three products n x d x 2d and one n x d x d each way; memory 3 n d numbers for the cache.
 #[derive(Clone, Debug)]
 pub struct GatedRound<S> {
     /// Normalises the input.
