@@ -315,8 +315,12 @@ fn thirds<S: Scalar>(layer: &Linear<S>) -> [ArrayView2<'_, S>; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layers::uniform;
+    use crate::check::NumericGradient;
+    use crate::layers::{Dropout, GatedRound, Layer, uniform};
+    use crate::param;
     use crate::random::Stream;
+    use ndarray::Array2;
+    use std::collections::BTreeMap;
 
     const WIDTH: usize = 20;
 
@@ -358,6 +362,37 @@ mod tests {
             }
             let off = (&grad.weight - &sum).iter().fold(0.0_f32, |off, d| off.max(d.abs()));
             assert!(off < 1e-5 && sum.iter().any(|d| d.abs() > 0.1), "distance {distance}: {off}");
+        }
+    }
+
+    /// Of the weights, by kinds, and of each row, which finite differences make a kind of its own.
+    #[test]
+    fn derivatives_agree_where_nodes_are_alike_and_a_fault_is_caught() {
+        let mut stream = Stream::new(6);
+        let round = GatedRound::<f64>::new(5, 2, Dropout { site: 0, rate: 0.0, isolation: 0.0 }, &mut stream);
+        let topology = Topology::chains([4, 1, 3]).unwrap();
+        let kinds = uniform::<f64>((2, 5), 1.0, &mut stream);
+        let x: Vec<f64> = [0, 1, 0, 0, 1, 1, 0, 1].iter().flat_map(|&kind| kinds.row(kind).to_vec()).collect();
+        let given = uniform::<f64>((8, 5), 1.0, &mut stream);
+        let rows = |x: &[f64]| Matrix::from(Array2::from_shape_vec((8, 5), x.to_vec()).unwrap());
+        let of = |round: &GatedRound<f64>, x: &[f64]| round.forward(rows(x), Pass::over(&topology)).unwrap();
+        let loss = |round: &GatedRound<f64>, x: &[f64]| {
+            let (y, _) = of(round, x);
+            y.iter().zip(&given).map(|(y, g)| y * g + 0.5 * y * y).sum()
+        };
+        let (y, cache) = of(&round, &x);
+        assert!(Alike::find(&round.norm.forward(&rows(&x)).unwrap(), &topology).is_some());
+        let mut grad = param::zeros_like(&round);
+        let dy = Matrix::from(&*y + &given);
+        let dx = round.backward(cache, dy, Pass::over(&topology), &mut Kept::new(), &mut grad);
+        let numeric = NumericGradient::of_model(&round, |_, _| true, |round| loss(round, &x))
+            .and(NumericGradient::of_slice("features", &x, |x| loss(&round, x)));
+        for fault in [None, Some("gather.weight"), Some("features")] {
+            let mut blocks = BTreeMap::from([("features".to_owned(), dx.values().to_vec())]);
+            param::each(&grad, |name, _, values| drop(blocks.insert(name.to_owned(), values.to_vec())));
+            fault.into_iter().for_each(|name| blocks.get_mut(name).unwrap().iter_mut().for_each(|d| *d *= 1.01));
+            let report = numeric.compare(1e-6, |name| &blocks[name]);
+            assert_eq!(report.passed(), fault.is_none(), "{fault:?}\n{report}");
         }
     }
 
