@@ -144,6 +144,14 @@ pub fn dot<S: Scalar>(x: &[S], y: &[S]) -> S {
     halved(sums) + x_rest.iter().zip(y_rest).map(|(&x, &y)| x * y).sum::<S>()
 }
 
+/// `to += from`.
+#[inline(always)]
+pub fn add<S: Scalar>(to: &mut [S], from: &[S]) {
+    for (to, &from) in to.iter_mut().zip(from) {
+        *to += from;
+    }
+}
+
 /// `to += weight from`.
 #[inline(always)]
 pub fn add_scaled<S: Scalar>(to: &mut [S], weight: S, from: &[S]) {

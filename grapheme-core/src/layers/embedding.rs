@@ -1,11 +1,12 @@
 //! Features of code points without a vocabulary.
 
-use super::{add, row_slices, row_slices_mut, uniform};
+use super::{row_slices, row_slices_mut, uniform};
 use crate::graph::GraphBatch;
 use crate::kept::Matrix;
 use crate::param_tree;
 use crate::random::{Stream, mix};
 use crate::scalar::Scalar;
+use crate::vector::add;
 use ndarray::Array2;
 
 /// Code points beyond this place in their cluster share its tag.

@@ -32,8 +32,8 @@ pub struct GatedRound<S> {
 
 param_tree!(GatedRound { norm, gather, project });
 
-/// What [`GatedRound`]'s backward pass needs: the normalised rows, which of them are alike, and the input of the GLU, whose output is computed
-/// again.
+/// What [`GatedRound`]'s backward pass needs: the normalised rows, which of them are alike, and the input of the GLU, whose
+/// output is computed again.
 #[derive(Clone, Debug)]
 pub struct GatedCache<S: Scalar> {
     norm: NormCache<S>,

@@ -69,7 +69,7 @@ impl<S: Scalar> Linear<S> {
     /// Adds the parameters' gradient into `grad`, for an input that has no gradient of its own.
     pub fn backward_parameters(&self, x: ArrayView2<'_, S>, dy: ArrayView2<'_, S>, grad: &mut Self) {
         add_product(grad.weight.view_mut(), x.t(), dy);
-        add_row_sum(&mut grad.bias, dy);
+        add_row_sum(grad.bias.view_mut(), dy);
     }
 
     fn check(&self, x: ArrayView2<'_, S>) -> Result<(), ShapeError> {

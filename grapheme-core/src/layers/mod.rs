@@ -273,24 +273,14 @@ pub(crate) fn uniform<S: Scalar>(shape: (usize, usize), bound: f64, stream: &mut
     Array2::from_shape_simple_fn(shape, || S::lit((2.0 * stream.random::<f64>() - 1.0) * bound))
 }
 
-/// `to += from`.
-#[inline(always)]
-pub(crate) fn add<S: Scalar>(to: &mut [S], from: &[S]) {
-    for (to, &from) in to.iter_mut().zip(from) {
-        *to += from;
-    }
-}
-
 /// Adds the sum of the rows of `dy` to `db`: the gradient of a bias.
-pub(crate) fn add_row_sum<S: Scalar>(db: &mut ndarray::Array1<S>, dy: ndarray::ArrayView2<'_, S>) {
+pub(crate) fn add_row_sum<S: Scalar>(mut db: ndarray::ArrayViewMut1<'_, S>, dy: ndarray::ArrayView2<'_, S>) {
     let (Some(db), Some(dy)) = (db.as_slice_mut(), dy.to_slice()) else {
         unreachable!("biases and their gradients are stored in row-major order");
     };
     crate::wide! {
         for row in dy.chunks_exact(db.len().max(1)) {
-            for (db, &d) in db.iter_mut().zip(row) {
-                *db += d;
-            }
+            crate::vector::add(db, row);
         }
     }
 }

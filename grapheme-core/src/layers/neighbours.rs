@@ -1,6 +1,6 @@
 //! What a node reads of its neighbours, multiplied where it is.
 
-use super::{LayerNorm, Linear, NormCache, Pass, add, add_row_sum, row_slices, row_slices_mut};
+use super::{LayerNorm, Linear, NormCache, Pass, add_row_sum, row_slices, row_slices_mut};
 use crate::graph::{Edges, Topology};
 use crate::kept::{Kept, Matrix};
 use crate::product::{
@@ -8,7 +8,7 @@ use crate::product::{
 };
 use crate::random::mix;
 use crate::scalar::Scalar;
-use crate::vector::{add_scaled, dot};
+use crate::vector::{add, add_scaled, dot};
 use crate::wide;
 use ndarray::{ArrayView2, s};
 use std::array::from_fn;
@@ -95,6 +95,13 @@ enum Side {
     After,
 }
 
+/// The rows that are sums, beyond those of the nodes, each with its node and side; from the pairs before nodes and after them.
+fn sums(nodes: usize, [before, after]: [&[[u32; 2]]; 2]) -> impl Iterator<Item = (usize, (usize, Side))> {
+    let sides = [(before, Side::Before), (after, Side::After)].into_iter();
+    let all = sides.flat_map(|(pairs, side)| pairs.iter().map(move |pair| (pair.map(|row| row as usize), side)));
+    all.filter(move |([row, _], _)| *row >= nodes).map(|([row, node], side)| (row, (node, side)))
+}
+
 /// Calls `act` with each neighbour of a node on one side, what it weighs, and the place of the edge if it is an explicit one.
 fn each_neighbour<S: Scalar>(
     pass: Pass<'_, S>,
@@ -175,37 +182,18 @@ impl<'a, S: Scalar> Neighbours<'a, S> {
                 norm.write_row(cache, node, row);
             }
         }
-        let mut neighbours = Self { pass, distance, nodes, rows, alike, before, after };
-        neighbours.add_up();
-        neighbours
+        let (own, totals) = rows.values_mut().split_at_mut(nodes * d);
+        totals.fill(S::zero());
+        for (row, place) in sums(nodes, [&before, &after]) {
+            let total = &mut totals[(row - nodes) * d..][..d];
+            each_neighbour(pass, distance, place, |node, weight, _| add_scaled(total, weight, &own[node * d..][..d]));
+        }
+        Self { pass, distance, nodes, rows, alike, before, after }
     }
 
     /// What [`new`](Self::new) was given.
     pub(super) fn into_alike(self) -> Option<Alike> {
         self.alike
-    }
-
-    /// The rows that are sums, each with its node and side.
-    fn sums(&self) -> impl Iterator<Item = (usize, (usize, Side))> {
-        let sides = [(&self.before, Side::Before), (&self.after, Side::After)];
-        let all = sides.into_iter().flat_map(|(pairs, side)| pairs.iter().map(move |pair| (pair, side)));
-        let nodes = self.nodes;
-        all.filter(move |([row, _], _)| *row as usize >= nodes)
-            .map(|(&[row, node], side)| (row as usize, (node as usize, side)))
-    }
-
-    /// Writes the sums.
-    fn add_up(&mut self) {
-        let (d, mut rows) = (self.rows.ncols(), std::mem::replace(&mut self.rows, Matrix::unset((0, 0))));
-        let (own, sums) = rows.values_mut().split_at_mut(self.nodes * d);
-        sums.fill(S::zero());
-        for (row, place) in self.sums() {
-            let sum = &mut sums[(row - self.nodes) * d..][..d];
-            each_neighbour(self.pass, self.distance, place, |node, weight, _| {
-                add_scaled(sum, weight, &own[node * d..][..d]);
-            });
-        }
-        self.rows = rows;
     }
 
     /// Those of `h`.
@@ -281,7 +269,7 @@ impl<'a, S: Scalar> Neighbours<'a, S> {
     ) -> Matrix<S> {
         let (n, d) = (self.nodes, self.rows.ncols());
         self.backward_weight(dy, grad);
-        add_row_sum(&mut grad.bias, dy.view());
+        add_row_sum(grad.bias.view_mut(), dy.view());
         let [before, own, after] = thirds(layer);
         let mut drows = Matrix::unset((n.max(self.rows.nrows()), d));
         drows.values_mut()[n * d..].fill(S::zero());
@@ -293,7 +281,7 @@ impl<'a, S: Scalar> Neighbours<'a, S> {
             return drows;
         }
         let (own, dsums) = drows.values_mut().split_at_mut(n * d);
-        for (row, place) in self.sums() {
+        for (row, place) in sums(n, [&self.before, &self.after]) {
             let dsum = &dsums[(row - n) * d..][..d];
             each_neighbour(self.pass, self.distance, place, |node, weight, edge| {
                 add_scaled(&mut own[node * d..][..d], weight, dsum);

@@ -7,7 +7,7 @@ use crate::param_tree;
 use crate::product::{add_product, affine, product};
 use crate::random::Stream;
 use crate::scalar::Scalar;
-use crate::vector::{add_scaled, dot};
+use crate::vector::{add, add_scaled, dot};
 use ndarray::Array1;
 
 /// `g_c = sigmoid((s_c - theta_k) / T)`: the probability that candidate c of slot k merges into its target.
@@ -144,11 +144,11 @@ impl<S: Scalar> Gate<S> {
         for (part, grad) in [&mut grad.query, &mut grad.key].into_iter().enumerate() {
             let columns = part * rank..(part + 1) * rank;
             for (to, from) in row_slices_mut(&mut grad.weight).zip(row_slices(&dweight)) {
-                add_scaled(to, S::one(), &from[columns.clone()]);
+                add(to, &from[columns.clone()]);
             }
             let dbias = grad.bias.as_slice_mut().expect("a parameter is stored in row-major order");
             for from in row_slices(&dprojected) {
-                add_scaled(dbias, S::one(), &from[columns.clone()]);
+                add(dbias, &from[columns.clone()]);
             }
         }
     }

@@ -3,12 +3,12 @@
 use super::{Gate, GateCache, Gates, GatesGradient, MergeHistory, merge_targets};
 use crate::graph::Topology;
 use crate::kept::{Kept, Matrix};
-use crate::layers::{LayerNorm, Linear, NormCache, ShapeError, gelu, row_slices, row_slices_mut};
+use crate::layers::{LayerNorm, Linear, NormCache, ShapeError, add_row_sum, gelu, row_slices, row_slices_mut};
 use crate::param_tree;
 use crate::product::{add_product, affine};
 use crate::random::Stream;
 use crate::scalar::Scalar;
-use crate::vector::add_scaled;
+use crate::vector::add;
 use ndarray::{Array2, ArrayView2, s};
 
 /// The first half of a morph: each node splits into K candidates, and each candidate gets a gate.
@@ -116,9 +116,7 @@ impl<S: Scalar> Morph<S> {
             }
             let (linear, grad) = (&self.read[k], &mut grad.read[k]);
             let mut dbias = Matrix::zeros((1, input.ncols()));
-            for row in row_slices(input) {
-                add_scaled(dbias.values_mut(), S::one(), row);
-            }
+            add_row_sum(dbias.row_mut(0), input.view());
             add_product(grad.weight.view_mut(), h.t(), input.view());
             add_product(grad.weight.view_mut(), self.slot(k).t(), dbias.view());
             grad.bias += &dbias.row(0);
@@ -126,7 +124,7 @@ impl<S: Scalar> Morph<S> {
             crate::wide! {
                 let rows = row_slices_mut(&mut daffine).skip(k).step_by(self.read.len());
                 for (d, through) in rows.zip(row_slices(&through)) {
-                    add_scaled(d, S::one(), through);
+                    add(d, through);
                 }
             }
         }

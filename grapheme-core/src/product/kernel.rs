@@ -314,12 +314,11 @@ impl<S: Scalar> WithSimd for Multiply<'_, S> {
         let (lanes, tile) = (S::lanes::<V>(), tile_width::<S, V>());
         let padded = m.next_multiple_of(lanes);
         let is_read_once = n < FEW_ROWS && m == padded && matches!(a, Source::Rows(..));
-        let block_length = match b {
+        let mut block = Aligned::unset(match b {
             Layout::Source(Source::Rows(..)) if is_read_once => 0,
             Layout::Source(_) => DEPTH.min(k) * padded,
             Layout::Panels(_) => 0,
-        };
-        let mut block = Aligned::unset(block_length);
+        });
         // Blocks of nearly the same height.
         let blocks = n.div_ceil(ROWS);
         let (least, higher) = (n / blocks, n % blocks);

@@ -9,7 +9,6 @@
 //! kernel reaches is handed back, and goes by itself.
 
 use super::super::{Problem, ProblemGradient, TOGETHER, Together, Upstream};
-
 use super::scaling::{Entry, FEW};
 use super::{Alignment, Differentiation, Potentials, Sinkhorn, Status, Value};
 use crate::loss::band::Banded;

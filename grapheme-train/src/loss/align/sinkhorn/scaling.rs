@@ -11,7 +11,6 @@
 //! problems, SIAM J. Sci. Comput. 2019).
 
 use super::Potentials;
-
 use super::bordered::{Bordered, Delivery};
 use grapheme_core::Scalar;
 use grapheme_core::kept::{Aligned, Keep, Kept};
