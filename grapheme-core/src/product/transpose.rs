@@ -27,7 +27,7 @@ pub(super) fn f64s(mut work: Transpose<'_, f64>, n: usize, m: usize) {
     work.plain(0..n, 0..m);
 }
 
-/// `n` rows of `m` numbers; whole blocks of eight by eight go through registers where there are such.
+/// `n` rows of `m` numbers; whole blocks of eight by four go through registers where there are such.
 pub(super) fn f32s(mut work: Transpose<'_, f32>, n: usize, m: usize) {
     let whole = blocks(&mut work, n, m);
     work.plain(0..whole.0, whole.1..m);
@@ -39,26 +39,30 @@ pub(super) fn f32s(mut work: Transpose<'_, f32>, n: usize, m: usize) {
 fn blocks(work: &mut Transpose<'_, f32>, n: usize, m: usize) -> (usize, usize) {
     use pulp::x86::V3;
     use pulp::{Simd, WithSimd, cast};
-    use std::arch::x86_64::__m256;
+    use std::arch::x86_64::{__m128, __m256};
 
-    const BLOCK: usize = 8;
+    const ROWS: usize = 8;
+    const COLUMNS: usize = 4;
 
-    /// Two rows, from one place on, their numbers in turn: halves of each pair of four.
+    /// Columns of eight rows, from the same place on. Halves of registers come from memory as they are: to exchange them later would take
+    /// longer.
     #[inline(always)]
-    fn pair(V3 { avx, .. }: V3, from: &[f32], stride: usize) -> [__m256; 2] {
-        let row = |at: usize| *from[at..].first_chunk::<BLOCK>().expect("a whole block");
-        let (a, b) = (cast(row(0)), cast(row(stride)));
-        [avx._mm256_unpacklo_ps(a, b), avx._mm256_unpackhi_ps(a, b)]
-    }
-
-    /// Columns 0 to 3 of four rows, and beside them 4 to 7.
-    #[inline(always)]
-    fn four(V3 { avx, .. }: V3, [a, b]: [__m256; 2], [c, d]: [__m256; 2]) -> [__m256; 4] {
+    fn columns(V3 { avx, .. }: V3, rows: [&[f32; COLUMNS]; ROWS]) -> [__m256; COLUMNS] {
+        // By a macro, not by the function of that name: that goes through memory.
+        macro_rules! halves {
+            ($row:literal) => {{
+                let halves: [__m128; 2] = [cast!(*rows[$row]), cast!(*rows[$row + 4])];
+                avx._mm256_insertf128_ps::<1>(avx._mm256_castps128_ps256(halves[0]), halves[1])
+            }};
+        }
+        let (a, b, c, d) = (halves!(0), halves!(1), halves!(2), halves!(3));
+        let (ab, cd) = (avx._mm256_unpacklo_ps(a, b), avx._mm256_unpacklo_ps(c, d));
+        let (ab_high, cd_high) = (avx._mm256_unpackhi_ps(a, b), avx._mm256_unpackhi_ps(c, d));
         [
-            avx._mm256_shuffle_ps::<0x44>(a, c),
-            avx._mm256_shuffle_ps::<0xEE>(a, c),
-            avx._mm256_shuffle_ps::<0x44>(b, d),
-            avx._mm256_shuffle_ps::<0xEE>(b, d),
+            avx._mm256_shuffle_ps::<0x44>(ab, cd),
+            avx._mm256_shuffle_ps::<0xEE>(ab, cd),
+            avx._mm256_shuffle_ps::<0x44>(ab_high, cd_high),
+            avx._mm256_shuffle_ps::<0xEE>(ab_high, cd_high),
         ]
     }
 
@@ -69,26 +73,27 @@ fn blocks(work: &mut Transpose<'_, f32>, n: usize, m: usize) -> (usize, usize) {
         #[inline(always)]
         fn with_simd<V: Simd>(self, _: V) {
             let Self(simd, Transpose { from, from_stride, to, to_stride }, n, m) = self;
-            let (from_stride, to_stride) = (*from_stride, *to_stride);
-            for i in (0..n).step_by(BLOCK) {
-                for j in (0..m).step_by(BLOCK) {
-                    let from = &from[i * from_stride + j..];
-                    let two = 2 * from_stride;
-                    let above = four(simd, pair(simd, from, from_stride), pair(simd, &from[two..], from_stride));
-                    let from = &from[2 * two..];
-                    let below = four(simd, pair(simd, from, from_stride), pair(simd, &from[two..], from_stride));
-                    for c in 0..4 {
-                        let left: [f32; BLOCK] = cast(simd.avx._mm256_permute2f128_ps::<0x20>(above[c], below[c]));
-                        let right: [f32; BLOCK] = cast(simd.avx._mm256_permute2f128_ps::<0x31>(above[c], below[c]));
-                        to[(j + c) * to_stride + i..][..BLOCK].copy_from_slice(&left);
-                        to[(j + c + 4) * to_stride + i..][..BLOCK].copy_from_slice(&right);
+            let (to, from_stride, to_stride) = (&mut **to, *from_stride, *to_stride);
+            for i in (0..n).step_by(ROWS) {
+                macro_rules! row {
+                    ($row:literal) => {
+                        from[(i + $row) * from_stride..][..m].as_chunks::<COLUMNS>().0
+                    };
+                }
+                let rows = [row!(0), row!(1), row!(2), row!(3), row!(4), row!(5), row!(6), row!(7)];
+                let mut at = i;
+                for j in 0..m / COLUMNS {
+                    let [a, b, c, d, e, f, g, h] = rows;
+                    for column in columns(simd, [&a[j], &b[j], &c[j], &d[j], &e[j], &f[j], &g[j], &h[j]]) {
+                        *to[at..].first_chunk_mut::<ROWS>().expect("a whole block") = cast!(column);
+                        at += to_stride;
                     }
                 }
             }
         }
     }
     let Some(simd) = V3::try_new() else { return (0, 0) };
-    let whole = (n - n % BLOCK, m - m % BLOCK);
+    let whole = (n - n % ROWS, m - m % COLUMNS);
     Simd::vectorize(simd, Blocks(simd, work, whole.0, whole.1));
     whole
 }
