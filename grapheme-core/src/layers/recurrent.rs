@@ -13,7 +13,7 @@ use crate::param_tree;
 use crate::product::{Factor, add_product, write_product};
 use crate::random::Stream;
 use crate::scalar::Scalar;
-use crate::vector::add_scaled;
+use crate::vector::{add, add_scaled, dot};
 use ndarray::{Array2, s};
 
 /// `y = x + dropout([f; b] W + w)`: `f` is a long short-term memory that visits nodes in topological order, `b` one that
@@ -21,7 +21,7 @@ use ndarray::{Array2, s};
 /// states of a node's parents are summed: Tai, Socher and Manning, 2015).
 ///
 /// Nodes of equal depth over all graphs of a batch form a level and are computed in one matrix product, so the number of
-/// products is the depth of the deepest graph.
+/// products is the depth of the deepest graph. The first level has heard of nothing, and no product is made of its zeros.
 #[derive(Clone, Debug)]
 pub struct RecurrentRound<S> {
     /// Normalises the input.
@@ -119,7 +119,9 @@ struct LstmCache<S: Scalar> {
     gates: Matrix<S>,
     /// Cell states, n x d.
     cell: Matrix<S>,
-    /// Summed hidden states of the predecessors, n x d.
+    /// Their hyperbolic tangents, n x d.
+    squashed: Matrix<S>,
+    /// Summed hidden states of the predecessors, of the visits that have any.
     hidden_before: Matrix<S>,
     /// Summed cell states of the predecessors, n x d.
     cell_before: Matrix<S>,
@@ -140,25 +142,26 @@ impl<S: Scalar> Lstm<S> {
     ) -> Result<LstmCache<S>, ShapeError> {
         let (n, d) = normed.dim();
         let mut gates = self.input.forward(schedule.visited(norm, normed).view())?;
-        let (mut hidden, mut cell) = (Matrix::unset((n, d)), Matrix::unset((n, d)));
-        let (mut hidden_before, mut cell_before) = (Matrix::unset((n, d)), Matrix::unset((n, d)));
+        let roots = schedule.roots();
+        let [mut hidden, mut cell, mut squashed] = [(); 3].map(|()| Matrix::unset((n, d)));
+        let (mut hidden_before, mut cell_before) = (Matrix::zeros((n - roots, d)), Matrix::zeros((n, d)));
         // Laid out once, since every level multiplies by it.
         let state = Factor::new(self.state.view());
         for level in schedule.levels() {
-            crate::wide! {
-                for visit in level.clone() {
-                    let (h, c) = (row_mut(&mut hidden_before, visit), row_mut(&mut cell_before, visit));
-                    h.fill(S::zero());
-                    c.fill(S::zero());
-                    for &Predecessor { before, weight, .. } in schedule.predecessors(visit) {
-                        let before = before as usize;
-                        add_scaled(h, weight, row(&hidden, before));
-                        add_scaled(c, weight, row(&cell, before));
+            if level.start > 0 {
+                crate::wide! {
+                    for visit in level.clone() {
+                        let (h, c) = (row_mut(&mut hidden_before, visit - roots), row_mut(&mut cell_before, visit));
+                        for &Predecessor { before, weight, .. } in schedule.predecessors(visit) {
+                            let before = before as usize;
+                            add_scaled(h, weight, row(&hidden, before));
+                            add_scaled(c, weight, row(&cell, before));
+                        }
                     }
                 }
+                let p = hidden_before.slice(s![level.start - roots..level.end - roots, ..]);
+                add_product(gates.slice_mut(s![level.clone(), ..]), p, &state);
             }
-            let p = hidden_before.slice(s![level.clone(), ..]);
-            add_product(gates.slice_mut(s![level.clone(), ..]), p, &state);
             crate::wide! {
                 for visit in level {
                     let gates = row_mut(&mut gates, visit);
@@ -169,13 +172,14 @@ impl<S: Scalar> Lstm<S> {
                     o.iter_mut().for_each(|x| *x = sigmoid(*x));
                     g.iter_mut().for_each(|x| *x = tanh(*x));
                     let (i, f) = input_forget.split_at(d);
-                    let (c, y) = (row_mut(&mut cell, visit), row_mut(&mut hidden, visit));
+                    let (c, t, y) = (row_mut(&mut cell, visit), row_mut(&mut squashed, visit), row_mut(&mut hidden, visit));
                     let terms = i.iter().zip(f).zip(&*g).zip(row(&cell_before, visit));
                     for (c, (((&i, &f), &g), &q)) in c.iter_mut().zip(terms) {
                         *c = f * q + i * g;
                     }
-                    for ((y, &o), &c) in y.iter_mut().zip(&*o).zip(&*c) {
-                        *y = o * tanh(c);
+                    for ((y, &o), (t, &c)) in y.iter_mut().zip(&*o).zip(t.iter_mut().zip(&*c)) {
+                        *t = tanh(c);
+                        *y = o * *t;
                     }
                 }
             }
@@ -183,7 +187,7 @@ impl<S: Scalar> Lstm<S> {
         for (hidden, &node) in row_slices(&hidden).zip(&schedule.nodes) {
             row_mut(states, node as usize)[from..from + d].copy_from_slice(hidden);
         }
-        Ok(LstmCache { schedule, gates, cell, hidden_before, cell_before })
+        Ok(LstmCache { schedule, gates, cell, squashed, hidden_before, cell_before })
     }
 
     /// Adds to `dh` the gradient of the normalised rows, for that of the hidden states, which is d columns of `dstates` from one on.
@@ -196,7 +200,7 @@ impl<S: Scalar> Lstm<S> {
         dh: &mut Matrix<S>,
         grad: &mut Self,
     ) {
-        let LstmCache { schedule, mut gates, cell, hidden_before, cell_before } = cache;
+        let LstmCache { schedule, mut gates, cell, squashed, hidden_before, cell_before } = cache;
         let (n, d) = normed.dim();
         let mut dhidden = Matrix::unset((n, d));
         for (dhidden, &node) in row_slices_mut(&mut dhidden).zip(&schedule.nodes) {
@@ -213,12 +217,11 @@ impl<S: Scalar> Lstm<S> {
                     let (i, rest) = gates.split_at_mut(d);
                     let (f, rest) = rest.split_at_mut(d);
                     let (g, o) = rest.split_at_mut(d);
-                    let saved = row(&cell_before, visit).iter().zip(row(&cell, visit)).zip(row(&dhidden, visit));
+                    let saved = row(&cell_before, visit).iter().zip(row(&squashed, visit)).zip(row(&dhidden, visit));
                     let gates = i.iter_mut().zip(f).zip(g.iter_mut().zip(o));
-                    for (((&q, &c), &dy), (dc, ((i, f), (g, o)))) in
+                    for (((&q, &t), &dy), (dc, ((i, f), (g, o)))) in
                         saved.zip(row_mut(&mut dcell, visit).iter_mut().zip(gates))
                     {
-                        let t = tanh(c);
                         let dc_total = *dc + dy * *o * (S::one() - t * t);
                         // The gradient of the predecessors' cells, handed on below.
                         *dc = dc_total * *f;
@@ -229,6 +232,9 @@ impl<S: Scalar> Lstm<S> {
                         *g = dc_total * input * (S::one() - candidate * candidate);
                     }
                 }
+            }
+            if level.start == 0 {
+                break;
             }
             let mut dp = dbefore.slice_mut(s![..level.len(), ..]);
             let dgates = gates.slice(s![level.clone(), ..]);
@@ -244,8 +250,8 @@ impl<S: Scalar> Lstm<S> {
                         if let Some(dweight) = dweights.get_mut(place as usize) {
                             // The gates of an earlier level are still what they were.
                             let o = &row(&gates, before)[3 * d..];
-                            let states = o.iter().zip(row(&cell, before)).zip(dp).zip(dcell);
-                            *dweight += states.map(|(((&o, &c), &dp), &dc)| dp * o * tanh(c) + dc * c).sum();
+                            let states = o.iter().zip(row(&squashed, before)).zip(dp);
+                            *dweight += states.map(|((&o, &t), &dp)| dp * o * t).sum::<S>() + dot(dcell, row(&cell, before));
                         }
                         add_scaled(row_mut(&mut dhidden, before), weight, dp);
                         add_scaled(dcell_before, weight, dcell);
@@ -253,10 +259,10 @@ impl<S: Scalar> Lstm<S> {
                 }
             }
         }
-        add_product(grad.state.view_mut(), hidden_before.t(), gates.view());
+        add_product(grad.state.view_mut(), hidden_before.t(), gates.slice(s![schedule.roots().., ..]));
         let visited = self.input.backward(schedule.visited(norm, normed).view(), gates.view(), &mut grad.input);
         for (visited, &node) in row_slices(&visited).zip(&schedule.nodes) {
-            add_scaled(row_mut(dh, node as usize), S::one(), visited);
+            add(row_mut(dh, node as usize), visited);
         }
     }
 }
@@ -376,6 +382,11 @@ impl<S: Scalar> Schedule<S> {
 
     fn levels(&self) -> impl DoubleEndedIterator<Item = std::ops::Range<usize>> + '_ {
         self.level_starts.windows(2).map(|pair| pair[0]..pair[1])
+    }
+
+    /// The visits of the first level, which are those without predecessors.
+    fn roots(&self) -> usize {
+        self.levels().next().map_or(0, |level| level.len())
     }
 
     fn widest(&self) -> usize {

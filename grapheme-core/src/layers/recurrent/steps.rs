@@ -2,7 +2,7 @@
 
 use super::{Lstm, LstmCache, Predecessor, RecurrentCache, RecurrentRound, row};
 use crate::kept::Matrix;
-use crate::layers::{LayerNorm, Linear, Pass, tanh};
+use crate::layers::{LayerNorm, Linear, Pass};
 use crate::scalar::Scalar;
 use ndarray::Array1;
 
@@ -74,12 +74,12 @@ impl<S: Scalar> Lstm<S> {
         let Linear { weight, .. } = &self.input;
         let d = weight.nrows();
         let visit = cache.schedule.nodes.iter().position(|&n| n as usize == node).expect("every node is visited");
-        let (gates, cell, before) = (row(&cache.gates, visit), row(&cache.cell, visit), row(&cache.cell_before, visit));
+        let [gates, squashed, before] = [&cache.gates, &cache.squashed, &cache.cell_before].map(|of| row(of, visit));
         let mut dgates = Array1::zeros(4 * d);
         let mut dcell = Vec::with_capacity(d);
         for c in 0..d {
             let [i, f, g, o] = [0, 1, 2, 3].map(|gate| gates[gate * d + c]);
-            let (dy, t) = (state[c], tanh(cell[c]));
+            let (dy, t) = (state[c], squashed[c]);
             let dc = state[d + c] + dy * o * (S::one() - t * t);
             dgates[c] = dc * g * i * (S::one() - i);
             dgates[d + c] = dc * before[c] * f * (S::one() - f);
