@@ -1,8 +1,9 @@
 //! Other programs that do the same, run in turn with ours: PyTorch and POT, by the scripts in `scripts/peers`.
 //!
 //! A script is given a folder with weights and inputs and with the losses that we found. It computes the losses itself,
-//! stops if they do not agree to 1e-4, says `ready`, and then takes one round for each line that it reads, answering with the
-//! seconds of a run. So both sides work in the same minute on the same machine, and only their ratio counts.
+//! stops if they do not agree to 1e-4, says `ready`, and then takes one round for each line that it reads, of as many seconds as
+//! the line says, answering with the seconds of a run. So both sides work in the same minute on the same machine, for as long as
+//! each other, and only their ratio counts.
 
 use crate::clock::{Timing, repeat};
 use crate::inputs::{examples, problem};
@@ -38,6 +39,9 @@ pub struct Paired {
 
 /// Rounds of each side.
 const ROUNDS: usize = 9;
+
+/// Seconds of a round, of one run at least. Long beside the time in which a side finds its caches again after the other's round.
+const ROUND: f64 = 0.2;
 
 /// A script that is ready to take rounds.
 struct Peer {
@@ -76,14 +80,16 @@ impl Peer {
 
     /// Seconds of a run.
     fn round(&mut self) -> Result<f64> {
-        self.input.as_mut().context("the peer listens")?.write_all(b"\n")?;
+        writeln!(self.input.as_mut().context("the peer listens")?, "{ROUND}")?;
         let line = self.line()?;
         line.parse().with_context(|| format!("expected seconds, found `{line}`"))
     }
 
-    /// Both sides in turn; `here` answers the seconds of a run.
-    fn pair(mut self, name: String, mut here: impl FnMut() -> f64) -> Result<Paired> {
-        here();
+    /// Both sides in turn; `run` is a run here.
+    fn pair<T>(mut self, name: String, mut run: impl FnMut() -> T) -> Result<Paired> {
+        repeat(1, &mut run);
+        let runs = (ROUND / repeat(1, &mut run).as_secs_f64()).max(1.0) as u64;
+        let mut here = || repeat(runs, &mut run).as_secs_f64() / runs as f64;
         self.round()?;
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
@@ -185,14 +191,11 @@ fn steps(
     std::fs::write(&file, serde_json::to_vec(&task)?)?;
     let peer = start(file.to_str().context("a path in UTF-8")?)?;
     peer.pair(name, || {
-        let run = || {
-            for batch in &mut batches {
-                std::mem::swap(&mut step.examples, batch);
-                step.take();
-                std::mem::swap(&mut step.examples, batch);
-            }
-        };
-        repeat(8, run).as_secs_f64() / 8.0
+        for batch in &mut batches {
+            std::mem::swap(&mut step.examples, batch);
+            step.take();
+            std::mem::swap(&mut step.examples, batch);
+        }
     })
 }
 
@@ -237,9 +240,5 @@ fn transport(
     file.insert("epsilon", &Array1::from_elem(1, EPSILON as f32))?;
     file.save()?;
     let peer = start(folder.join("transport.safetensors").to_str().context("a path in UTF-8")?)?;
-    let runs = (20_000_000 / ((n * n + 1000) * 20) as u64).clamp(1, 500);
-    peer.pair(name, || {
-        let took = if mode == "gradient" { repeat(runs, pull) } else { repeat(runs, align) };
-        took.as_secs_f64() / runs as f64
-    })
+    if mode == "gradient" { peer.pair(name, pull) } else { peer.pair(name, align) }
 }

@@ -1,4 +1,4 @@
-"""How a peer talks to bench_report: `ready`, then the seconds of a run for each line that it reads."""
+"""How a peer talks to bench_report: `ready`, then the seconds of a run for each line that it reads, which says how long to run."""
 
 import sys
 import time
@@ -11,15 +11,16 @@ def agree(what, found, expected, tolerance=1e-4):
         sys.exit(f"{what}: {found} here, {expected} there; they must agree to {tolerance}")
 
 
-def serve(run, least_seconds=0.05):
-    """Answers each line with the mean seconds of `run`, over as many runs as take `least_seconds`."""
+def serve(run):
+    """Answers each line with the mean seconds of `run`, over about as many seconds as the line says."""
     started = time.perf_counter()
     run()
     once = time.perf_counter() - started
-    runs = max(1, int(least_seconds / max(once, 1e-9)))
     print("ready", flush=True)
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        runs = max(1, int(float(line) / once))
         started = time.perf_counter()
         for _ in range(runs):
             run()
-        print((time.perf_counter() - started) / runs, flush=True)
+        once = (time.perf_counter() - started) / runs
+        print(once, flush=True)
