@@ -6,6 +6,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError};
 use grapheme_core::param::{self, each_pair};
 use grapheme_core::{ParamTree, Scalar, wide};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// What a person chooses about [`AdamW`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -147,6 +148,7 @@ impl<S: Scalar, T: ParamTree<S>> Optimiser<S, T> for AdamW<S> {
 }
 
 /// What one step has in common for all weights, worked out in `f64` and rounded once.
+#[derive(Clone, Copy)]
 struct Coefficients<S> {
     beta1: S,
     rest1: S,
@@ -177,21 +179,39 @@ impl<S: Scalar> Coefficients<S> {
     fn apply(&self, keep: S, w: &mut [S], g: &[S], m: &mut [S], v: &mut [S]) {
         /// Weights that are looked at together: about a row of a table.
         const ROW: usize = 64;
+        /// The most weights that one loop goes over: so many are still in the first cache.
+        const RUN: usize = 16 * ROW;
         wide! {
-            let moments = m.chunks_mut(ROW).zip(v.chunks_mut(ROW));
-            for ((w, g), (m, v)) in w.chunks_mut(ROW).zip(g.chunks(ROW)).zip(moments) {
-                // Without gradient and memory a weight only decays: rows of an embedding that no text has touched.
-                let is_still = |x: &[S]| x.iter().fold(true, |still, &x| still & (x == S::zero()));
-                if is_still(g) && is_still(m) && is_still(v) {
-                    w.iter_mut().for_each(|w| *w *= keep);
-                    continue;
+            // Without gradient and memory a weight only decays: rows of an embedding that no text has touched.
+            let none = |x: &[S]| x.iter().fold(true, |none, &x| none & (x == S::zero()));
+            let is_still = |row: Range<usize>, m: &[S], v: &[S]| none(&g[row.clone()]) && none(&m[row.clone()]) && none(&v[row]);
+            let row = |start: usize| start..(start + ROW).min(g.len());
+            let mut start = 0;
+            // As many rows as are alike in one loop.
+            while start < g.len() {
+                let still = is_still(row(start), m, v);
+                let mut end = row(start).end;
+                while end < g.len().min(start + RUN) && is_still(row(end), m, v) == still {
+                    end = row(end).end;
                 }
-                for (((w, &g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
-                    *m = normal_or_zero(self.beta1 * *m + self.rest1 * g);
-                    *v = normal_or_zero(self.beta2 * *v + self.rest2 * g * g);
-                    *w = keep * *w - self.pace * *m / (v.sqrt() * self.unbias + self.epsilon);
+                let run = start..end;
+                if still {
+                    w[run].iter_mut().for_each(|w| *w *= keep);
+                } else {
+                    self.update(keep, &mut w[run.clone()], &g[run.clone()], &mut m[run.clone()], &mut v[run]);
                 }
+                start = end;
             }
+        }
+    }
+
+    #[inline(always)]
+    fn update(&self, keep: S, w: &mut [S], g: &[S], m: &mut [S], v: &mut [S]) {
+        let Self { beta1, rest1, beta2, rest2, epsilon, pace, unbias } = *self;
+        for (((w, &g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
+            *m = normal_or_zero(beta1 * *m + rest1 * g);
+            *v = normal_or_zero(beta2 * *v + rest2 * g * g);
+            *w = keep * *w - pace * *m / (v.sqrt() * unbias + epsilon);
         }
     }
 }
