@@ -148,7 +148,6 @@ impl<S: Scalar, T: ParamTree<S>> Optimiser<S, T> for AdamW<S> {
 }
 
 /// What one step has in common for all weights, worked out in `f64` and rounded once.
-#[derive(Clone, Copy)]
 struct Coefficients<S> {
     beta1: S,
     rest1: S,
